@@ -1,0 +1,154 @@
+"""Compare DBA, its parts and the usual alternatives on TFNS, starting from the small base model of build_base.py.
+
+Usage: ``python -m benchmarks.real_small.run --seeds 0 1 2 [--methods ...] [--k0 2 20] [--threads 1]``.
+Finished runs are kept in the cache and skipped; the JSON is rewritten after every run.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+import torch
+
+from . import data, host, methods
+from .evaluate import evaluate
+from .methods import METHODS, Method
+from .paths import DEFAULT_CACHE, RESULTS, data_missing, data_root
+from .summary import summarise
+
+
+def prepare(cache: Path) -> None:
+    """Write the finance rows and the general sample beside the base model's data."""
+    finance, _ = data.tfns(data_root(), methods.ROWS)
+    general = [row for rows in data.general_splits(data_root()).general_train.values() for row in rows]
+    sample = random.Random(data.SPLIT_SEED).sample(general, methods.GENERAL_ROWS)
+    half = methods.ROWS // 2
+    files = {"finance": finance, "general_sample": sample}
+    host.write_dataset_info(cache / "data", files | {"finance_half": finance[:half], "general_half": sample[:half]})
+
+
+def make_anchor(cache: Path) -> dict:
+    """Run the anchor pass once; return its cost."""
+    folder, anchor = cache / "runs" / "anchor", cache / "anchor"
+    record = folder / "cost.json"
+    if not record.is_file():
+        config = methods.anchor_config(cache / "base", cache / "data", anchor, folder / "out")
+        cost = host.train(folder, config)
+        size = sum(f.stat().st_size for f in anchor.rglob("*.safetensors"))
+        found = {"seconds": cost.seconds, "peak_rss_mib": cost.peak_rss_mib, "anchor_bytes": size}
+        record.write_text(json.dumps(found | {"rows": methods.GENERAL_ROWS}, indent=2) + "\n", encoding="utf-8")
+    return json.loads(record.read_text(encoding="utf-8"))
+
+
+def run_one(cache: Path, name: str, method: Method, seed: int, keep_weights: bool) -> dict:
+    """Train and evaluate one method at one seed, unless that was done before; return its record."""
+    folder = cache / "runs" / f"{name}_seed{seed}"
+    record = folder / "record.json"
+    if not record.is_file():
+        print(f"{name} seed {seed} ...", flush=True)
+        output = folder / "out"
+        config = methods.train_config(method, cache / "base", cache / "data", cache / "anchor", output, seed)
+        cost = host.train(folder, config)
+        found = {"method": name, "seed": seed, "note": method.note, "learning_rate": method.rate, "dba": method.dba}
+        found |= {"seconds": cost.seconds, "peak_rss_mib": cost.peak_rss_mib, "dba_log": read_dba_log(output)}
+        found["steps"] = json.loads((output / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
+        found["scores"] = evaluate(output)
+        record.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        if not keep_weights:
+            shutil.rmtree(output)
+    return json.loads(record.read_text(encoding="utf-8"))
+
+
+def read_dba_log(output: Path) -> dict | None:
+    """Return the means of what a DBA run logged per step, None for other runs."""
+    log = output / "dba_log.jsonl"
+    if not log.is_file():
+        return None
+    steps = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+    keys = [k for k, v in steps[0].items() if isinstance(v, int | float) and k != "step"]
+    return {k: sum(s[k] for s in steps) / len(steps) for k in keys} | {"logged_steps": len(steps)}
+
+
+def base_record(cache: Path) -> dict:
+    """Evaluate the base model once."""
+    record = cache / "base" / "scores.json"
+    if not record.is_file():
+        record.write_text(json.dumps(evaluate(cache / "base"), indent=2) + "\n", encoding="utf-8")
+    return json.loads(record.read_text(encoding="utf-8"))
+
+
+def machine() -> dict:
+    """Return what the numbers were measured on."""
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
+    names = ("torch", "transformers", "llamafactory", "llamafactory-dba", "tokenizers", "scikit-learn")
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in names},
+    }
+
+
+def chosen_methods(args: argparse.Namespace) -> dict[str, Method]:
+    """Return the methods asked for; ``--k0`` adds ggb and dba at other magnitudes."""
+    chosen = {name: METHODS[name] for name in args.methods}
+    for magnitude in args.k0:
+        chosen |= dict(methods.with_magnitude(name, magnitude) for name in ("ggb", "dba"))
+    return chosen
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do everything that is not done yet and write the JSON."""
+    cache = args.cache.resolve()
+    if not (cache / "base" / "base.json").is_file():
+        raise SystemExit(f"no base model in {cache}: run `python -m benchmarks.real_small.build_base` first")
+    prepare(cache)
+    chosen = chosen_methods(args)
+    anchor = make_anchor(cache) if any(m.dba is not None for m in chosen.values()) else None
+    result = {
+        "what": "DBA and alternatives on TFNS finance sentiment from a small base model; see benchmarks/real_small",
+        "command": "python -m benchmarks.real_small.build_base && python -m benchmarks.real_small.run",
+        "machine": machine(),
+        "base_training": json.loads((cache / "base" / "base.json").read_text(encoding="utf-8")),
+        "finance_rows": methods.ROWS,
+        "batch": methods.BATCH,
+        "anchor": anchor,
+        "base": base_record(cache),
+        "runs": [],
+    }
+    for seed in args.seeds:
+        for name, method in chosen.items():
+            result["runs"].append(run_one(cache, name, method, seed, args.keep_weights))
+            result |= summarise(result["base"], result["runs"])
+            args.output.parent.mkdir(parents=True, exist_ok=True)
+            args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
+    parser.add_argument("--output", type=Path, default=RESULTS / "real_small.json")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--k0", type=float, nargs="*", default=[], help="further boost magnitudes for ggb and dba")
+    parser.add_argument("--keep-weights", action="store_true", help="keep every fine-tuned model in the cache")
+    args = parser.parse_args()
+    if reason := data_missing():
+        raise SystemExit(reason)
+    run(args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""From a running mean to an anchor: truncation, description, and the state of a pass that was interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from ..core.lowrank import LowRank, Truncation, truncate
+from ..core.mean import RunningMean
+from ..errors import AnchorError, DBAError
+
+
+STATE_FILE = "state.pt"
+TRAINER_STATE_FILE = "trainer_state.json"  # the host's name: its resume code reads the step from there
+
+
+class PartialState:
+    """The folder ``<anchor>.partial``: what an interrupted anchor run needs to go on bit for bit.
+
+    Args:
+        folder: where it is, existing or not.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+
+    def exists(self) -> bool:
+        """Whether there is something to resume."""
+        return (self.folder / STATE_FILE).is_file()
+
+    def save(self, content: dict[str, Any], trainer_state: Any) -> None:
+        """Replace the state in one step, so that a kill leaves either the old one or the new one.
+
+        Args:
+            content: tensors, numbers, strings, lists and dicts.
+            trainer_state: the trainer's state; kept inside the same file, since two files could disagree.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        beside = self.folder / (STATE_FILE + ".new")
+        trainer_state.save_to_json(str(self.folder / "beside.json"))
+        text = (self.folder / "beside.json").read_text(encoding="utf-8")
+        (self.folder / "beside.json").unlink()
+        try:
+            torch.save({**content, "trainer_state": text}, beside)
+            os.replace(beside, self.folder / STATE_FILE)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise AnchorError(
+                "The state of the anchor run could not be saved; the last one saved is intact.",
+                found=f"{error}",
+                next_step="free disk space (the state takes 4 bytes per parameter) and start the run again to resume",
+            ) from error
+
+    def load(self) -> dict[str, Any]:
+        """The content given to `save`; tensors on the CPU, never unpickling anything else."""
+        try:
+            return torch.load(self.folder / STATE_FILE, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise AnchorError(
+                "The state of the interrupted anchor run cannot be read.",
+                found=f"{self.folder / STATE_FILE}: {error}",
+                next_step="delete that folder to start the pass again",
+            ) from error
+
+    def prepare_resume(self, request: dict[str, Any]) -> str:
+        """Check that the state belongs to this request and lay out what the host's resume code expects.
+
+        Returns:
+            The folder, for ``trainer.train(resume_from_checkpoint=...)``.
+
+        Raises:
+            AnchorError: the state was made with other data, another model or other settings.
+        """
+        state = self.load()
+        saved = state["request"]
+        differing = [
+            f"{key}: {saved.get(key)} before, {value} now" for key, value in request.items() if saved.get(key) != value
+        ]
+        if differing:
+            raise AnchorError(
+                "An interrupted anchor run of other settings is in the way.",
+                expected="the settings it was started with",
+                found="; ".join(differing),
+                next_step=f"restore the settings to resume it, or delete {self.folder} to start again",
+            )
+        (self.folder / TRAINER_STATE_FILE).write_text(state["trainer_state"], encoding="utf-8")
+        return str(self.folder)
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def hash_dataset(dataset: Any) -> str:
+    """SHA-256 over token ids and labels of a tokenized data set, in order; 16 hex digits."""
+    digest = hashlib.sha256()
+    columns = [name for name in ("input_ids", "labels") if name in dataset.column_names]
+    for batch in dataset.select_columns(columns).iter(batch_size=1000):
+        for name in columns:
+            for row in batch[name]:
+                digest.update(np.asarray(row, dtype=np.int64).tobytes())
+                digest.update(b"|")
+    return digest.hexdigest()[:16]
+
+
+def truncate_mean(mean: RunningMean, rank: int, dtype: str, seed: int = 0) -> dict[str, Truncation]:
+    """Compress the mean gradient tensor by tensor.
+
+    Args:
+        mean: after at least one step.
+        rank: directions kept per matrix.
+        dtype: ``float32`` or ``bfloat16``, of the stored factors; truncation itself is computed in fp32.
+        seed: of the randomised SVD.
+
+    Returns:
+        Truncations by name, on the CPU.
+
+    Raises:
+        DBAError: the mean is zero everywhere, which no real data gives.
+    """
+    result: dict[str, Truncation] = {}
+    for name, tensor in tqdm(mean.means(), desc="truncating", unit="tensor", leave=False, disable=None):
+        result[name] = _cast(truncate(tensor, rank, seed=seed), getattr(torch, dtype))
+    if not any(item.norm > 0 for item in result.values()):
+        raise DBAError(
+            "The mean gradient is zero everywhere.",
+            expected="gradients from the general data",
+            found="only zeros",
+            next_step="check that samples have an answer within `cutoff_len` (labels may all be masked)",
+        )
+    return result
+
+
+
+
+def _cast(item: Truncation, dtype: torch.dtype) -> Truncation:
+    import dataclasses
+
+    def move(part: torch.Tensor) -> torch.Tensor:
+        return part.to(device="cpu", dtype=dtype).contiguous()
+
+    value = LowRank(move(item.value.left), move(item.value.right)) if isinstance(item.value, LowRank) else move(item.value)
+    return dataclasses.replace(item, value=value)
+
+
+__all__ = ["PartialState", "hash_dataset", "truncate_mean"]

@@ -1,0 +1,230 @@
+"""The ``dba_*`` arguments: names, defaults, help texts (which are the documentation) and every check on them.
+
+Imports neither torch nor the host, because `plugin` uses it while the host is being imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .errors import DBAError
+
+
+@dataclass
+class DBAArguments:
+    """Arguments of Dynamic Boosted Annealing; mixed into LLaMA-Factory's ``FinetuningArguments``."""
+
+    use_dba: bool = field(
+        default=False,
+        metadata={"help": "Whether or not to train with DBA (needs `dba_anchor_path`)."},
+    )
+    dba_stage: Literal["train", "anchor"] = field(
+        default="train",
+        metadata={
+            "help": "`train` fine-tunes; `anchor` makes the zero-learning-rate pass over `dataset` and writes the anchor."
+        },
+    )
+    dba_anchor_path: str | None = field(
+        default=None,
+        metadata={"help": "Folder of the anchor. An anchor run writes it (default there: `output_dir`)."},
+    )
+    dba_boost_magnitude: float = field(
+        default=200.0,
+        metadata={"help": "GGB: boost weight starts at min(1, this / steps) and fades to 0; 0 switches GGB off."},
+    )
+    dba_use_correction: bool = field(
+        default=True,
+        metadata={"help": "Whether or not to scale each step by Dynamic Correction, 1 / (similarity + base)."},
+    )
+    dba_base_correction: float = field(
+        default=0.1,
+        metadata={"help": "DC: base correction coefficient; bounds the step's scale by 1 / this (> 0)."},
+    )
+    dba_svd_rank: int = field(
+        default=512,
+        metadata={"help": "Rank kept per matrix of the anchor; a training run may use fewer than the anchor has."},
+    )
+    dba_anchor_dataset: str | None = field(
+        default=None,
+        metadata={
+            "help": "General data, named as in dataset_info.json (commas separate several). A training run whose "
+            "`dba_anchor_path` does not exist yet makes the anchor from it first."
+        },
+    )
+    dba_anchor_samples: int | None = field(
+        default=None,
+        metadata={"help": "Use only the first so many samples of each general dataset; all by default."},
+    )
+    dba_anchor_dtype: Literal["float32", "bfloat16"] = field(
+        default="bfloat16",
+        metadata={"help": "Type in which the anchor's factors are stored (the mean itself is always float32)."},
+    )
+    dba_anchor_check_steps: int = field(
+        default=50,
+        metadata={"help": "Anchor run: every so many steps, report the cosine between the means of two data halves."},
+    )
+    dba_anchor_stop_cosine: float | None = field(
+        default=None,
+        metadata={"help": "Anchor run: stop early once that cosine is above this (0 to 1); never by default."},
+    )
+    dba_anchor_save_steps: int = field(
+        default=500,
+        metadata={"help": "Anchor run: save the state every so many steps, so that an interrupted run resumes."},
+    )
+
+    @property
+    def is_dba_run(self) -> bool:
+        """Whether this run has anything to do with DBA."""
+        return self.use_dba or self.dba_stage == "anchor"
+
+
+def argument_problems(args: Any) -> list[str]:
+    """Everything wrong with the arguments alone, before any file is looked at.
+
+    Args:
+        args: the host's ``FinetuningArguments`` with the DBA fields.
+
+    Returns:
+        One sentence per problem, with the value found and what to use instead; empty when all is well.
+    """
+    problems = []
+    for name, ok, rule in (
+        ("dba_boost_magnitude", _finite(args.dba_boost_magnitude) and args.dba_boost_magnitude >= 0, ">= 0"),
+        ("dba_base_correction", _finite(args.dba_base_correction) and args.dba_base_correction > 0, "> 0"),
+        ("dba_svd_rank", args.dba_svd_rank > 0, "> 0"),
+        ("dba_anchor_samples", args.dba_anchor_samples is None or args.dba_anchor_samples > 0, "> 0"),
+        ("dba_anchor_check_steps", args.dba_anchor_check_steps > 0, "> 0"),
+        ("dba_anchor_save_steps", args.dba_anchor_save_steps > 0, "> 0"),
+        (
+            "dba_anchor_stop_cosine",
+            args.dba_anchor_stop_cosine is None or 0 < args.dba_anchor_stop_cosine <= 1,
+            "above 0 and at most 1",
+        ),
+    ):
+        if not ok:
+            problems.append(f"`{name}` must be {rule}, found {getattr(args, name)!r}.")
+    if args.use_dba and args.dba_stage == "train" and not args.dba_anchor_path:
+        problems.append(
+            "`use_dba: true` needs `dba_anchor_path`: the folder of an anchor, or where to write one made from "
+            "`dba_anchor_dataset`."
+        )
+    return problems + _unsupported(args)
+
+
+def _unsupported(args: Any) -> list[str]:
+    """Parts of the host that bypass the optimizer hook, or optimizers that update inside the backward pass."""
+    problems = []
+    training = args.dba_stage == "train"
+    if args.stage == "ppo":
+        problems.append("Stage `ppo` has its own training loop that bypasses the optimizer hook; use sft, dpo or kto.")
+    elif not training and args.stage not in ("pt", "sft"):
+        problems.append(f"An anchor is made with stage `pt` or `sft`, found `{args.stage}`.")
+    if training and args.finetuning_type not in ("full", "freeze"):
+        problems.append(
+            f"DBA needs `finetuning_type: full` or `freeze`, found `{args.finetuning_type}`: the anchor holds gradients "
+            "of the base model's own tensors and would match none of the adapter's."
+        )
+    if training and args.use_galore and args.galore_layerwise:
+        problems.append(
+            "Layer-wise GaLore steps inside the backward pass, before a gradient can be blended; set `galore_layerwise: false`."
+        )
+    if training and args.use_apollo and args.apollo_layerwise:
+        problems.append(
+            "Layer-wise APOLLO steps inside the backward pass, before a gradient can be blended; set `apollo_layerwise: false`."
+        )
+    if training and args.use_badam:
+        problems.append(
+            "BAdam trains one block at a time, so neither the similarity nor the boost is defined over the model; use another optimizer."
+        )
+    if args.use_hyper_parallel:
+        problems.append("`use_hyper_parallel` has its own trainer without the optimizer hook; switch it off.")
+    if args.use_mca or os.environ.get("USE_MCA", "0").lower() in ("1", "true", "y"):
+        problems.append("Megatron (`USE_MCA`) has its own trainer without the optimizer hook; unset it.")
+    return problems
+
+
+def _finite(value: float) -> bool:
+    return value == value and abs(value) != float("inf")
+
+
+def extend(base: type) -> type:
+    """Subclass the host's ``FinetuningArguments`` with the DBA fields and checks.
+
+    The new class takes the host's name and module, so that it pickles (Ray) and prints as before.
+    """
+
+    def __post_init__(self: Any) -> None:
+        base.__post_init__(self)  # type: ignore[attr-defined]
+        if not self.is_dba_run:
+            return
+        from .plugin import host_version, unsupported_host
+
+        expected = unsupported_host()
+        if expected is not None:
+            raise DBAError(
+                "This version of llamafactory-dba does not know this version of LLaMA-Factory.",
+                expected=expected,
+                found=f"llamafactory {host_version()}",
+                next_step="install a matching pair, or remove the dba_* arguments to train without DBA",
+            )
+        problems = argument_problems(self)
+        if problems:
+            raise DBAError("The DBA arguments cannot be used:\n" + "\n".join(f"  - {text}" for text in problems))
+
+    namespace = {
+        "__post_init__": __post_init__,
+        "__module__": base.__module__,
+        "__doc__": base.__doc__,
+        "__dba__": True,
+    }
+    extended = dataclass(type(base.__name__, (base, DBAArguments), namespace))
+    extended.__qualname__ = base.__qualname__
+    return extended
+
+
+def argument_names() -> list[str]:
+    """Names of all DBA arguments."""
+    return [item.name for item in dataclasses.fields(DBAArguments)]
+
+
+def explain_unknown_keys(parse: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap the host's ``_parse_args`` so that a mistyped DBA key is answered with the nearest one."""
+
+    def _parse_args(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return parse(*args, **kwargs)
+        except DBAError:
+            raise
+        except ValueError as error:
+            if "not used by the HfArgumentParser" not in str(error):
+                raise
+            hints = []
+            for key in dict.fromkeys(re.findall(r"'-{0,2}([a-zA-Z_]\w*)'", str(error))):
+                if "dba" in key.lower() or "anchor" in key.lower():
+                    close = difflib.get_close_matches(key.lower(), argument_names(), n=1, cutoff=0.6)
+                    hints.append(f"`{key}`: did you mean `{close[0]}`?" if close else f"`{key}` is unknown.")
+            if not hints:
+                raise
+            raise DBAError(
+                str(error).strip(), expected=", ".join(argument_names()), next_step=" ".join(hints)
+            ) from error
+
+    _parse_args.__dba__ = True  # type: ignore[attr-defined]
+    return _parse_args
+
+
+def markdown_table() -> str:
+    """The table of arguments in README.md, generated from the fields above."""
+    lines = ["| argument | default | what it does |", "|---|---|---|"]
+    for item in dataclasses.fields(DBAArguments):
+        default = {None: "–", True: "true", False: "false"}.get(item.default, item.default)
+        if isinstance(default, float) and default.is_integer():
+            default = int(default)
+        lines.append(f"| `{item.name}` | {default} | {item.metadata['help']} |")
+    return "\n".join(lines)

@@ -1,0 +1,222 @@
+"""The trainer callback of a DBA run: attaches the step hooks, feeds the logs, keeps them across checkpoints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from llamafactory.extras import logging
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ..anchor.format import Anchor, load_anchor
+from ..core.boost import initial_weight
+from ..core.lowrank import AnchorTensor, LowRank
+from ..errors import AnchorError, DBAError
+from .hooks import Attachment, Settings, StepHook, StepRecord, Target, attach, innermost
+from .step_log import StepLog
+from .views import describe_names, trainable_tensors
+
+
+logger = logging.get_logger("llamafactory.dba")
+
+RUN_FILE = "dba_run.json"
+METRICS = {
+    "dba_gamma": "gamma",
+    "dba_similarity": "similarity",
+    "dba_correction": "correction",
+    "dba_domain_grad_norm": "domain_grad_norm",
+}
+
+
+def attach_to_trainer(trainer: Any) -> None:
+    """Give `trainer` the DBA callback, once; DeepSpeed, for one, creates the optimizer twice."""
+    if getattr(trainer, "_dba_callback", None) is None:
+        trainer._dba_callback = DBACallback(trainer.finetuning_args, trainer.accelerator)
+        trainer.add_callback(trainer._dba_callback)
+
+
+class DBACallback(TrainerCallback):
+    """Attaches at the start of training, when model and optimizer are wrapped, on their device and resumed.
+
+    Args:
+        arguments: the host's ``FinetuningArguments`` with the DBA fields.
+        accelerator: accelerate's ``Accelerator``; only its gradient scaler is used (fp16).
+    """
+
+    def __init__(self, arguments: Any, accelerator: Any) -> None:
+        self.arguments = arguments
+        self.accelerator = accelerator
+        self._attachment: Attachment | None = None
+        self._log: StepLog | None = None
+        self._since_log: list[StepRecord] = []
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Match the anchor to the model, hook the optimizer, say so in one line."""
+        self.detach()
+        innermost(kwargs["optimizer"])  # refuses an unsupported optimizer before the anchor is read
+        anchor = load_anchor(self.arguments.dba_anchor_path)
+        targets, unmatched = match(anchor, trainable_tensors(kwargs["model"]), self.arguments.dba_svd_rank)
+        settings = Settings(
+            boost_magnitude=self.arguments.dba_boost_magnitude,
+            use_correction=self.arguments.dba_use_correction,
+            base_correction=self.arguments.dba_base_correction,
+            total_steps=state.max_steps,
+        )
+        hook = StepHook(
+            targets=targets,
+            settings=settings,
+            current_step=lambda: state.global_step,
+            on_step=self._record,
+            tolerate_overflow=lambda: getattr(self.accelerator, "scaler", None) is not None,
+        )
+        self._attachment = attach(kwargs["optimizer"], hook)
+        self._report(anchor, hook, unmatched)
+        if state.is_world_process_zero:
+            self._log = StepLog(args.output_dir, first_step=state.global_step)
+            self._write_run_file(args.output_dir, anchor, hook, unmatched)
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Under fp16 without clipping nobody else has unscaled the gradients yet; the blend needs true ones."""
+        scaler = getattr(self.accelerator, "scaler", None)
+        if scaler is not None and not args.max_grad_norm:
+            scaler.unscale_(innermost(kwargs["optimizer"]))
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """A checkpoint's log lines must be on disk, since a resume continues after them."""
+        if self._log is not None:
+            self._log.flush()
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Let the web board and other readers follow the run."""
+        if self._log is not None:
+            self._log.flush()
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Write the last lines and leave the optimizer as it was."""
+        self.detach()
+
+    def detach(self) -> None:
+        """Remove the hooks and close the log."""
+        if self._log is not None:
+            self._log.flush()
+            self._log = None
+        if self._attachment is not None:
+            self._attachment.remove()
+            self._attachment = None
+
+    def pop_metrics(self) -> dict[str, float]:
+        """Means of γ, s, λ and ‖g_D‖ over the steps since the last call; empty if there were none."""
+        records, self._since_log = self._since_log, []
+        if not records:
+            return {}
+        return {key: sum(getattr(item, name) for item in records) / len(records) for key, name in METRICS.items()}
+
+    def _record(self, record: StepRecord) -> None:
+        self._since_log.append(record)
+        if self._log is not None:
+            self._log.add(record)
+
+    def _report(self, anchor: Anchor, hook: StepHook, unmatched: list[str]) -> None:
+        settings = hook.settings
+        k0 = initial_weight(settings.boost_magnitude, settings.total_steps)
+        boost = f"boost {k0:.4g} fading to 0 over {settings.total_steps} steps" if k0 else "boost off"
+        correct = f"correction 1/(s + {settings.base_correction:g})" if settings.use_correction else "correction off"
+        logger.info_rank0(
+            f"DBA: matched {len(hook.targets)} of {len(hook.targets) + len(unmatched)} trainable tensors, "
+            f"rank {min(anchor.config.rank, self.arguments.dba_svd_rank)}, {boost}, {correct}, "
+            f"anchor {anchor.folder} of {anchor.config.base_model.get('id')} "
+            f"(norm {hook.anchor_norm:.4g}, {anchor_bytes(hook) / 2**20:.1f} MiB)."
+        )
+        if unmatched:
+            logger.warning_rank0(f"DBA: the anchor has nothing for {describe_names(unmatched)}; trained without it.")
+
+    def _write_run_file(self, folder: str, anchor: Anchor, hook: StepHook, unmatched: list[str]) -> None:
+        content = {
+            "anchor": str(anchor.folder),
+            "anchor_base_model": anchor.config.base_model,
+            "anchor_rank": anchor.config.rank,
+            "anchor_norm": hook.anchor_norm,
+            "anchor_bytes_in_memory": anchor_bytes(hook),
+            "matched_tensors": len(hook.targets),
+            "unmatched_tensors": unmatched,
+            "boost_magnitude": hook.settings.boost_magnitude,
+            "initial_boost_weight": initial_weight(hook.settings.boost_magnitude, hook.settings.total_steps),
+            "use_correction": hook.settings.use_correction,
+            "base_correction": hook.settings.base_correction,
+            "total_steps": hook.settings.total_steps,
+        }
+        Path(folder, RUN_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def anchor_bytes(hook: StepHook) -> int:
+    """Bytes that the anchor takes in memory during training."""
+    total = 0
+    for target in hook.targets:
+        parts = target.anchor if isinstance(target.anchor, LowRank) else (target.anchor,)
+        total += sum(part.numel() * part.element_size() for part in parts)
+    return total
+
+
+def match(anchor: Anchor, trainable: dict[str, torch.nn.Parameter], rank: int) -> tuple[list[Target], list[str]]:
+    """Pair every trainable tensor with its part of the anchor.
+
+    Args:
+        anchor: as loaded, on any device.
+        trainable: parameters by canonical name.
+        rank: at most so many directions per matrix are used (the anchor's are sorted by weight).
+
+    Returns:
+        The pairs, and the names of trainable tensors that the anchor does not have (e.g. a value head).
+
+    Raises:
+        AnchorError: no tensor matched, or shapes differ.
+    """
+    targets, unmatched, differing = [], [], []
+    for name, parameter in trainable.items():
+        value = anchor.tensors.get(name)
+        if value is None:
+            unmatched.append(name)
+            continue
+        expected = tuple(anchor.config.tensors[name]["shape"])
+        if expected != tuple(parameter.shape):
+            differing.append(f"{name}: anchor {list(expected)}, model {list(parameter.shape)}")
+            continue
+        targets.append(Target(name, parameter, _place(value, parameter, rank)))
+    if differing:
+        raise AnchorError(
+            "The anchor does not fit this model.",
+            expected="the base model it was made from: " + str(anchor.config.base_model.get("id")),
+            found=f"{len(differing)} tensors of other shapes, {describe_names(differing)}",
+            next_step="train the base model of the anchor, or make an anchor for this model with `dba_stage: anchor`",
+        )
+    if not targets:
+        raise AnchorError(
+            "No trainable tensor matches the anchor, so DBA would do nothing.",
+            expected=f"names like {describe_names(sorted(anchor.tensors))}",
+            found=f"trainable tensors {describe_names(sorted(trainable))}" if trainable else "no trainable tensors",
+            next_step="use `finetuning_type: full` or `freeze`, and an anchor of this base model",
+        )
+    return targets, unmatched
+
+
+def _place(value: AnchorTensor, parameter: torch.nn.Parameter, rank: int) -> AnchorTensor:
+    # bf16 factors stay bf16 on a GPU (half the memory, tensor cores); CPUs multiply fp32 faster and more exactly.
+    dtype = None if parameter.device.type == "cuda" else torch.float32
+
+    def move(part: torch.Tensor) -> torch.Tensor:
+        return part.to(device=parameter.device, dtype=dtype or part.dtype).contiguous()
+
+    if isinstance(value, LowRank):
+        return LowRank(move(value.left[:, :rank]), move(value.right[:rank]))
+    return move(value)
+
+
+__all__ = ["METRICS", "DBACallback", "DBAError", "attach_to_trainer", "match"]

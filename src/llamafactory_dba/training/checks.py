@@ -1,0 +1,145 @@
+"""Checks of a run against the files and settings it names, made before the model is loaded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from llamafactory.data.parser import get_dataset_list
+from llamafactory.extras import logging
+
+from ..anchor.fingerprint import compare, fingerprint_folder
+from ..anchor.format import AnchorConfig, is_anchor, read_config
+from ..errors import AnchorError, DBAError
+
+
+logger = logging.get_logger("llamafactory.dba")
+
+# Below this an AdamW update is smaller than half the spacing of bf16 numbers around a typical weight of 0.02
+# (spacing 2^-8 relative), so rounding throws most updates away.
+SMALLEST_BF16_RATE = 1e-4
+
+
+def check_run(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> None:
+    """Refuse what cannot work, warn of what will not do what the user thinks.
+
+    Raises:
+        DBAError: all problems of the settings in one message.
+        AnchorError: the anchor is missing, damaged or of another base model.
+    """
+    problems = _setting_problems(training_args, finetuning_args)
+    if problems:
+        raise DBAError("This run cannot use DBA:\n" + "\n".join(f"  - {text}" for text in problems))
+    if finetuning_args.dba_stage == "anchor":
+        check_new_anchor(model_args, training_args, finetuning_args, anchor_folder(training_args, finetuning_args))
+        return
+    folder = Path(finetuning_args.dba_anchor_path)
+    if is_anchor(folder):
+        check_base_model(read_config(folder), model_args)
+    elif finetuning_args.dba_anchor_dataset is not None:
+        # The domain data is looked up now, not after the general pass.
+        get_dataset_list(data_args.dataset, data_args.dataset_dir)
+        check_new_anchor(model_args, training_args, finetuning_args, folder)
+    else:
+        read_config(folder)  # says precisely what is wrong with it
+    if finetuning_args.pure_bf16 and training_args.learning_rate < SMALLEST_BF16_RATE:
+        logger.warning_rank0(
+            f"DBA: `pure_bf16` with learning_rate {training_args.learning_rate:g}: most updates are smaller than the "
+            "spacing of bf16 weights and vanish. Use `bf16: true`, which keeps fp32 weights."
+        )
+
+
+def _setting_problems(training_args: Any, finetuning_args: Any) -> list[str]:
+    problems = []
+    if getattr(training_args, "deepspeed", None):
+        problems.append("DeepSpeed is not supported yet (it steps inside the backward pass); use plain DDP.")
+    if getattr(training_args, "fsdp", None):
+        problems.append("FSDP is not supported yet (parameters are sharded); use plain DDP.")
+    optim = str(getattr(training_args.optim, "value", training_args.optim))
+    if finetuning_args.dba_stage == "train" and ("layerwise" in optim or "lomo" in optim):
+        problems.append(f"`optim: {optim}` steps inside the backward pass, before a gradient can be blended.")
+    if finetuning_args.dba_stage == "anchor":
+        if training_args.fp16:
+            problems.append("An anchor needs gradients without loss scaling: use `bf16: true` or fp32, not `fp16`.")
+    elif same_path(finetuning_args.dba_anchor_path, training_args.output_dir):
+        problems.append("`output_dir` and `dba_anchor_path` are the same folder; the run would overwrite the anchor.")
+    return problems
+
+
+def anchor_folder(training_args: Any, finetuning_args: Any) -> Path:
+    """Where an anchor run writes: `dba_anchor_path`, or `output_dir` when that is not given."""
+    return Path(finetuning_args.dba_anchor_path or training_args.output_dir)
+
+
+def check_new_anchor(model_args: Any, training_args: Any, finetuning_args: Any, folder: Path) -> None:
+    """Refuse to write over something, or a rank that no matrix of the model has."""
+    occupied = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if occupied and not (is_anchor(folder) and getattr(training_args, "overwrite_output_dir", False)):
+        raise AnchorError(
+            "The folder for the new anchor already holds " + ("an anchor." if is_anchor(folder) else "other files."),
+            expected="an empty or new folder",
+            found=str(folder),
+            next_step="choose another `dba_anchor_path` (or `output_dir`), or set `overwrite_output_dir: true` to "
+            "replace an anchor",
+        )
+    model = model_folder(model_args)
+    fingerprint = fingerprint_folder(model) if model is not None else None
+    if fingerprint is None or not fingerprint.tensors:
+        return
+    shapes = [tuple(item.shape) for item in fingerprint.tensors.values() if len(item.shape) >= 2]
+    largest = max((min(shape[-1], _rows(shape)) for shape in shapes), default=0)
+    if finetuning_args.dba_svd_rank > largest:
+        raise DBAError(
+            "`dba_svd_rank` is above the dimensions of every matrix in the model.",
+            expected=f"1 to {largest}",
+            found=finetuning_args.dba_svd_rank,
+            next_step=f"set `dba_svd_rank: {largest}` to keep everything, or less to compress",
+        )
+
+
+def _rows(shape: tuple[int, ...]) -> int:
+    rows = 1
+    for size in shape[:-1]:
+        rows *= size
+    return rows
+
+
+def check_base_model(config: AnchorConfig, model_args: Any) -> None:
+    """Compare the anchor's fingerprint with the model's files, if those are at hand already.
+
+    A model that still has to be downloaded is compared by tensor names and shapes once it is loaded.
+    """
+    folder = model_folder(model_args)
+    if folder is None:
+        return
+    differences = compare(config.fingerprint, fingerprint_folder(folder))
+    if differences:
+        raise AnchorError(
+            "The anchor was made from another base model.",
+            expected=f"{config.base_model.get('id')} ({config.base_model.get('architecture')})",
+            found=f"{model_args.model_name_or_path}: " + "; ".join(differences),
+            next_step="train the anchor's base model, or make an anchor for this one (`dba_stage: anchor`, or another "
+            "`dba_anchor_path` together with `dba_anchor_dataset`)",
+        )
+
+
+def model_folder(model_args: Any) -> Path | None:
+    """The folder with the model's files: a local path, or the hub cache; None if it is not on this machine yet."""
+    name = model_args.model_name_or_path
+    if os.path.isdir(name):
+        return Path(name)
+    try:
+        found = try_to_load_from_cache(
+            name, "config.json", cache_dir=model_args.cache_dir, revision=model_args.model_revision
+        )
+    except HFValidationError:
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def same_path(first: str, second: str) -> bool:
+    """Whether two paths name the same folder, existing or not."""
+    return Path(first).absolute().resolve() == Path(second).absolute().resolve()

@@ -1,0 +1,193 @@
+"""Optimizer step hooks: blend the anchor into the gradients, measure the similarity, scale the step, put it back.
+
+Knows torch and `core`, neither the host nor its trainer: ``attach(optimizer, targets, settings, ...)`` works with any
+optimizer that derives from ``torch.optim.Optimizer``.
+
+Order within one optimizer step: gradients arrive accumulated, averaged over ranks, unscaled and clipped; the pre-hook
+blends them in place (eq. 2), from the same pass gets <g_D, anchor> and ||g_D||^2, hence the similarity (eq. 7) and the
+correction (eq. 8), and multiplies every group's learning rate; the optimizer updates (eq. 9); the post-hook restores
+the learning rates, so that schedulers and logs only ever see the true ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+
+from ..core.boost import boost_weight
+from ..core.correction import correction, similarity
+from ..core.fused import StepSums, blend_
+from ..core.lowrank import AnchorTensor, norm
+from ..errors import DBAError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one run asks for.
+
+    Args:
+        boost_magnitude: k0·T of the schedule before capping; 0 switches GGB off.
+        use_correction: whether DC scales the step.
+        base_correction: λ_0 of eq. 8, > 0.
+        total_steps: T, optimizer steps of the whole run.
+    """
+
+    boost_magnitude: float
+    use_correction: bool
+    base_correction: float
+    total_steps: int
+
+
+class Target(NamedTuple):
+    """One tensor to train: its name, the parameter, and its part of the anchor on the same device."""
+
+    name: str
+    parameter: torch.nn.Parameter
+    anchor: AnchorTensor
+
+
+class StepRecord(NamedTuple):
+    """What happened in one optimizer step (all before the update).
+
+    ``gamma``: boost weight γ_t of eq. 2; ``similarity``: s_t of eq. 7 in [0, 1]; ``correction``: λ_t of eq. 8 as
+    applied (1.0 with DC off); ``domain_grad_norm``: ‖g_D‖ over the matched tensors; ``learning_rate``: of the first
+    group, before the correction.
+    """
+
+    step: int
+    gamma: float
+    similarity: float
+    correction: float
+    domain_grad_norm: float
+    learning_rate: float
+
+
+@dataclass
+class StepHook:
+    """State shared by the two hooks of one optimizer."""
+
+    targets: Sequence[Target]
+    settings: Settings
+    current_step: Callable[[], int]
+    on_step: Callable[[StepRecord], None]
+    tolerate_overflow: Callable[[], bool] = lambda: False
+    anchor_norm: float = field(init=False)
+    _saved: list[Any] = field(default_factory=list, init=False)
+    _record: StepRecord | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.anchor_norm = math.sqrt(sum(norm(target.anchor) ** 2 for target in self.targets))
+
+    @torch.no_grad()
+    def before(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """Blend, measure, scale the learning rates."""
+        self._record, self._saved = None, []
+        step = self.current_step()
+        gamma = boost_weight(step, self.settings.total_steps, self.settings.boost_magnitude)
+        present = [target for target in self.targets if target.parameter.grad is not None]
+        if not present:
+            return  # e.g. an optimizer's own dry step while a checkpoint is loaded
+        sums = [blend_(target.parameter.grad, target.anchor, gamma) for target in present]
+        dot, grad_norm = _totals(sums)
+        if not math.isfinite(dot) or not math.isfinite(grad_norm):
+            if self.tolerate_overflow():
+                return  # fp16: the gradient scaler skips this update and lowers its scale
+            raise _not_finite(present, sums, step)
+        s = similarity(dot, grad_norm, self.anchor_norm)
+        factor = correction(s, self.settings.base_correction) if self.settings.use_correction else 1.0
+        self._record = StepRecord(step, gamma, s, factor, grad_norm, float(optimizer.param_groups[0]["lr"]))
+        if self.settings.use_correction:
+            # Groups are looked up every time: accelerate and checkpoint loading replace these dicts. The product is a
+            # new object because the rate may be a tensor that the scheduler holds, too.
+            for group in optimizer.param_groups:
+                self._saved.append(group["lr"])
+                group["lr"] = group["lr"] * factor
+
+    def after(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """Put the learning rates back and hand the record on."""
+        for group, rate in zip(optimizer.param_groups, self._saved, strict=False):
+            group["lr"] = rate
+        self._saved = []
+        if self._record is not None:
+            self.on_step(self._record)
+            self._record = None
+
+
+class Attachment(NamedTuple):
+    """The hook object and a function that removes it from the optimizer."""
+
+    hook: StepHook
+    remove: Callable[[], None]
+
+
+def attach(optimizer: Any, hook: StepHook) -> Attachment:
+    """Register `hook` on the innermost optimizer.
+
+    Args:
+        optimizer: a ``torch.optim.Optimizer``, or a wrapper with the real one as ``.optimizer`` (accelerate).
+        hook: what to do around each step.
+
+    Raises:
+        DBAError: there is no optimizer with step hooks inside.
+    """
+    inner = innermost(optimizer)
+    before = inner.register_step_pre_hook(hook.before)
+    after = inner.register_step_post_hook(hook.after)
+
+    def remove() -> None:
+        before.remove()
+        after.remove()
+
+    return Attachment(hook, remove)
+
+
+def innermost(optimizer: Any) -> torch.optim.Optimizer:
+    """The optimizer whose ``step`` really runs.
+
+    accelerate's wrapper never calls ``Optimizer.__init__``, so hooks registered on it would fail.
+    """
+    inner = optimizer
+    while not hasattr(inner, "_optimizer_step_pre_hooks") and hasattr(inner, "optimizer"):
+        inner = inner.optimizer
+    if not hasattr(inner, "_optimizer_step_pre_hooks") or type(inner).__name__ == "DummyOptimizer":
+        raise DBAError(
+            "DBA cannot hook into this optimizer.",
+            expected="an optimizer derived from torch.optim.Optimizer that updates in its step()",
+            found=type(inner).__name__,
+            next_step="choose a plain optimizer, for example `optim: adamw_torch`",
+        )
+    return inner
+
+
+def _totals(sums: Sequence[StepSums]) -> tuple[float, float]:
+    """<g_D, ĝ_G> and ‖g_D‖ over all tensors, with one device-to-host copy; per-tensor fp32 sums are added in fp64."""
+    device = sums[0].dot.device
+    pairs = torch.stack([torch.stack((item.dot, item.grad_sq)).to(device) for item in sums])
+    rows = pairs.tolist()
+    return math.fsum(row[0] for row in rows), math.sqrt(max(0.0, _safe_sum(row[1] for row in rows)))
+
+
+def _safe_sum(values: Any) -> float:
+    total = 0.0
+    for value in values:
+        total += value
+    return total
+
+
+def _not_finite(present: Sequence[Target], sums: Sequence[StepSums], step: int) -> DBAError:
+    bad = [
+        target.name
+        for target, item in zip(present, sums, strict=True)
+        if not (math.isfinite(float(item.grad_sq)) and math.isfinite(float(item.dot)))
+    ]
+    return DBAError(
+        f"The domain gradient of step {step} holds NaN or Inf; stopped before it reached the weights.",
+        expected="finite gradients",
+        found=f"{len(bad)} of {len(present)} tensors are affected, first {bad[0] if bad else 'none alone'}",
+        next_step="resume from the last checkpoint with a lower learning rate or `bf16: true`, and look at the data "
+        "of this step",
+    )

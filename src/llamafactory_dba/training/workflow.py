@@ -1,0 +1,51 @@
+"""What happens around the host's ``run_<stage>``: checks, the anchor run, a missing anchor, plots at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from transformers import set_seed
+
+from ..anchor.format import is_anchor
+from .anchor_run import make_anchor
+from .callback import METRICS
+from .checks import anchor_folder, check_run
+
+
+def run_stage(
+    stage: str,
+    original: Callable[..., Any],
+    model_args: Any,
+    data_args: Any,
+    training_args: Any,
+    finetuning_args: Any,
+    *rest: Any,
+    **kwargs: Any,
+) -> Any:
+    """Stand in for the host's ``run_pt``, ``run_sft``, ``run_rm``, ``run_dpo`` and ``run_kto``.
+
+    Args:
+        stage: the host's stage.
+        original: the host's function, called unchanged unless this run is an anchor run.
+        model_args, data_args, training_args, finetuning_args, rest, kwargs: as the host passes them.
+    """
+    making_anchor = finetuning_args.dba_stage == "anchor"
+    if not making_anchor and not (finetuning_args.use_dba and training_args.do_train):
+        return original(model_args, data_args, training_args, finetuning_args, *rest, **kwargs)
+    check_run(model_args, data_args, training_args, finetuning_args)
+    folder = anchor_folder(training_args, finetuning_args)
+    if making_anchor:
+        make_anchor(stage, folder, model_args, data_args, training_args, finetuning_args)
+        return None
+    if not is_anchor(folder):
+        make_anchor(
+            "pt" if stage == "pt" else "sft", folder, model_args, data_args, training_args, finetuning_args
+        )
+        set_seed(training_args.seed)  # so that this run equals the next one, which finds the anchor
+    result = original(model_args, data_args, training_args, finetuning_args, *rest, **kwargs)
+    if finetuning_args.plot_loss and training_args.should_save:
+        from llamafactory.extras.ploting import plot_loss
+
+        plot_loss(training_args.output_dir, keys=list(METRICS))
+    return result
