@@ -27,7 +27,7 @@ class DBAArguments:
     dba_stage: Literal["train", "anchor"] = field(
         default="train",
         metadata={
-            "help": "`train` fine-tunes; `anchor` makes the zero-learning-rate pass over `dataset` and writes the anchor."
+            "help": "`train` fine-tunes; `anchor` makes the zero-learning-rate pass over `dataset` and writes it."
         },
     )
     dba_anchor_path: str | None = field(
@@ -127,20 +127,23 @@ def _unsupported(args: Any) -> list[str]:
         problems.append(f"An anchor is made with stage `pt` or `sft`, found `{args.stage}`.")
     if training and args.finetuning_type not in ("full", "freeze"):
         problems.append(
-            f"DBA needs `finetuning_type: full` or `freeze`, found `{args.finetuning_type}`: the anchor holds gradients "
-            "of the base model's own tensors and would match none of the adapter's."
+            f"DBA needs `finetuning_type: full` or `freeze`, found `{args.finetuning_type}`: the anchor holds "
+            "gradients of the base model's own tensors and would match none of the adapter's."
         )
     if training and args.use_galore and args.galore_layerwise:
         problems.append(
-            "Layer-wise GaLore steps inside the backward pass, before a gradient can be blended; set `galore_layerwise: false`."
+            "Layer-wise GaLore steps inside the backward pass, before a gradient can be blended; set "
+            "`galore_layerwise: false`."
         )
     if training and args.use_apollo and args.apollo_layerwise:
         problems.append(
-            "Layer-wise APOLLO steps inside the backward pass, before a gradient can be blended; set `apollo_layerwise: false`."
+            "Layer-wise APOLLO steps inside the backward pass, before a gradient can be blended; set "
+            "`apollo_layerwise: false`."
         )
     if training and args.use_badam:
         problems.append(
-            "BAdam trains one block at a time, so neither the similarity nor the boost is defined over the model; use another optimizer."
+            "BAdam trains one block at a time, so neither the similarity nor the boost is defined over the model; use "
+            "another optimizer."
         )
     if args.use_hyper_parallel:
         problems.append("`use_hyper_parallel` has its own trainer without the optimizer hook; switch it off.")
@@ -163,15 +166,15 @@ def extend(base: type) -> type:
         base.__post_init__(self)  # type: ignore[attr-defined]
         if not self.is_dba_run:
             return
-        from .plugin import host_version, unsupported_host
+        from .plugin import host_version, unextended, unsupported_host
 
-        expected = unsupported_host()
-        if expected is not None:
+        expected, missing = unsupported_host(), unextended()
+        if expected is not None or missing:
             raise DBAError(
-                "This version of llamafactory-dba does not know this version of LLaMA-Factory.",
-                expected=expected,
-                found=f"llamafactory {host_version()}",
-                next_step="install a matching pair, or remove the dba_* arguments to train without DBA",
+                "This version of llamafactory-dba does not fit this version of LLaMA-Factory.",
+                expected=expected or "a host whose modules could all be extended",
+                found=f"llamafactory {host_version()}" + "".join(f"; not extended: {item}" for item in missing),
+                next_step="install a matching pair (see README), or remove the dba_* arguments to train without DBA",
             )
         problems = argument_problems(self)
         if problems:

@@ -1,12 +1,21 @@
 """THE list of touch points with LLaMA-Factory. Everything that reaches into the host starts here.
 
-| host module | what is changed | why | what breaks if the host changes |
-|---|---|---|---|
-| ``llamafactory.hparams.finetuning_args`` | ``FinetuningArguments`` becomes a subclass with the ``dba_*`` fields | YAML, command line, ``-h`` and the reporters accept them | keys are refused as unknown |
-| ``llamafactory.hparams.parser`` | parser lists hold the subclass; ``_parse_args`` names near matches | the module may have been imported before torch; typos | as above; plain error for typos |
-| ``llamafactory.train.{pt,sft,rm,dpo,kto}.workflow`` | ``run_<stage>`` is wrapped | checks before the model loads, anchor run, plots after | DBA refuses to start (`training.attach`) |
-| ``llamafactory.train.{pt,sft,rm,dpo,kto}.trainer`` | ``create_optimizer`` and ``log`` of the trainer class are wrapped | attaches the step hooks; metrics reach console, state, trackers | DBA refuses to start |
-| ``llamafactory.train.tuner``, the stage packages | names imported from the above are bound anew | they may hold the unwrapped function (import order) | as above |
+``llamafactory.hparams.finetuning_args``
+    ``FinetuningArguments`` becomes a subclass with the ``dba_*`` fields, so that YAML, command line, ``-h`` and the
+    reporters take them. If the host renames the class, the keys are refused as unknown.
+``llamafactory.hparams.parser``
+    The parser's lists of classes hold the subclass (the module may have been imported before torch), and
+    ``_parse_args`` names near matches for mistyped keys. If that changes, typos get the host's plain message.
+``llamafactory.train.{pt,sft,rm,dpo,kto}.workflow``
+    ``run_<stage>`` is wrapped: checks before the model loads, the anchor run, plots afterwards.
+``llamafactory.train.{pt,sft,rm,dpo,kto}.trainer``
+    ``create_optimizer`` and ``log`` of the trainer class are wrapped: attaches the step hooks, and puts the metrics
+    into console, trainer state and trackers.
+``llamafactory.train.tuner``
+    Names imported from the modules above are bound anew; they may hold unwrapped functions (import order).
+
+If one of the ``train`` modules changes so that it cannot be wrapped, a warning says so when it is imported, and a run
+with ``use_dba`` is refused by the arguments' own check (`unextended`), never silently trained without DBA.
 
 How: torch's ``torch.backends`` entry point calls `install`, usually while the host is importing torch, so most host
 modules are not imported yet. A finder on ``sys.meta_path`` patches each one right after its body ran. Modules that are
@@ -39,6 +48,7 @@ MARK = "__dba__"
 
 _replaced: dict[int, tuple[Any, Any]] = {}  # id(old) -> (old, new); holds `old` so that its id stays taken
 _pending: set[str] = set()
+_failures: list[str] = []  # host modules that could not be extended
 
 
 def host_version() -> str:
@@ -71,6 +81,24 @@ def install() -> None:
     _flush_pending()
 
 
+def unextended() -> list[str]:
+    """Imported host modules that lack their extension, for whatever reason; a DBA run must not start with any."""
+    _flush_pending()
+    missing = list(_failures)
+    for stage in STAGES:
+        run = f"run_{stage}"
+        for name in (f"llamafactory.train.{stage}.workflow", "llamafactory.train.tuner"):
+            module = sys.modules.get(name)
+            if module is not None and not hasattr(getattr(module, run, None), MARK):
+                missing.append(f"{name}.{run}")
+        trainers = sys.modules.get(f"llamafactory.train.{stage}.trainer")
+        if trainers is not None:
+            trainer = getattr(trainers, TRAINER_CLASSES[stage], None)
+            if not hasattr(getattr(trainer, "create_optimizer", None), MARK):
+                missing.append(f"{trainers.__name__}.{TRAINER_CLASSES[stage]}.create_optimizer")
+    return missing
+
+
 # --- what is done to each host module -------------------------------------------------------------------------------
 
 
@@ -92,6 +120,9 @@ def _wrap_workflow(stage: str) -> Callable[[ModuleType], None]:
         original = getattr(module, f"run_{stage}")
 
         def run(*args: Any, **kwargs: Any) -> Any:
+            finetuning_args = kwargs["finetuning_args"] if "finetuning_args" in kwargs else args[3]
+            if not getattr(finetuning_args, "is_dba_run", False):
+                return original(*args, **kwargs)
             from .training.workflow import run_stage  # late: imports torch and the host
 
             return run_stage(stage, original, *args, **kwargs)
@@ -186,9 +217,10 @@ def _patch(name: str, module: ModuleType) -> None:
     except Exception as error:  # a changed host must go on working without us
         import warnings
 
+        _failures.append(f"{name}: {type(error).__name__}: {error}")
         warnings.warn(
-            f"llamafactory-dba could not extend {name} of llamafactory {host_version()}: "
-            f"{type(error).__name__}: {error}. DBA is not available; the rest of LLaMA-Factory is not affected.",
+            f"llamafactory-dba could not extend {_failures[-1]} (llamafactory {host_version()}). DBA is not "
+            "available; the rest of LLaMA-Factory is not affected.",
             stacklevel=2,
         )
 

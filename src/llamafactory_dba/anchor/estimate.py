@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from tqdm.auto import tqdm
 from ..core.lowrank import LowRank, Truncation, truncate
 from ..core.mean import RunningMean
 from ..errors import AnchorError, DBAError
+from .config import AnchorConfig, GeneralData
+from .fingerprint import BaseModel, Fingerprint, fingerprint_folder, hash_tokenizer, read_base_model
 
 
 STATE_FILE = "state.pt"
@@ -112,24 +115,28 @@ def hash_dataset(dataset: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def truncate_mean(mean: RunningMean, rank: int, dtype: str, seed: int = 0) -> dict[str, Truncation]:
+def truncate_mean(mean: RunningMean, rank: int, seed: int = 0) -> dict[str, Truncation]:
     """Compress the mean gradient tensor by tensor.
 
     Args:
         mean: after at least one step.
         rank: directions kept per matrix.
-        dtype: ``float32`` or ``bfloat16``, of the stored factors; truncation itself is computed in fp32.
         seed: of the randomised SVD.
 
     Returns:
-        Truncations by name, on the CPU.
+        Truncations by name, fp32, on the CPU.
 
     Raises:
         DBAError: the mean is zero everywhere, which no real data gives.
     """
     result: dict[str, Truncation] = {}
     for name, tensor in tqdm(mean.means(), desc="truncating", unit="tensor", leave=False, disable=None):
-        result[name] = _cast(truncate(tensor, rank, seed=seed), getattr(torch, dtype))
+        item = truncate(tensor, rank, seed=seed)
+        parts = item.value if isinstance(item.value, LowRank) else (item.value,)
+        moved = [part.cpu().contiguous() for part in parts]
+        result[name] = dataclasses.replace(
+            item, value=LowRank(*moved) if isinstance(item.value, LowRank) else moved[0]
+        )
     if not any(item.norm > 0 for item in result.values()):
         raise DBAError(
             "The mean gradient is zero everywhere.",
@@ -140,16 +147,44 @@ def truncate_mean(mean: RunningMean, rank: int, dtype: str, seed: int = 0) -> di
     return result
 
 
+def describe_anchor(
+    *,
+    request: dict[str, Any],
+    base_folder: Path | None,
+    dtype: str,
+    rank: int,
+    steps: int,
+    tokens: int,
+    half_cosines: list[tuple[int, float]],
+) -> AnchorConfig:
+    """The header of a new anchor.
 
-
-def _cast(item: Truncation, dtype: torch.dtype) -> Truncation:
-    import dataclasses
-
-    def move(part: torch.Tensor) -> torch.Tensor:
-        return part.to(device="cpu", dtype=dtype).contiguous()
-
-    value = LowRank(move(item.value.left), move(item.value.right)) if isinstance(item.value, LowRank) else move(item.value)
-    return dataclasses.replace(item, value=value)
-
-
-__all__ = ["PartialState", "hash_dataset", "truncate_mean"]
+    Args:
+        request: what the pass was asked for, with the keys of `training.anchor_run.request_of`.
+        base_folder: the base model's files, for its fingerprint; None if they are nowhere on this machine.
+        dtype: of the stored factors.
+        rank: directions kept per matrix.
+        steps: steps averaged.
+        tokens: tokens read, padding left out.
+        half_cosines: history of (step, cosine between the data halves).
+    """
+    model_id, revision = request["model"], request["revision"]
+    return AnchorConfig(
+        base_model=read_base_model(base_folder, model_id=model_id, revision=revision)
+        if base_folder is not None
+        else BaseModel(id=model_id, revision=revision),
+        fingerprint=fingerprint_folder(base_folder) if base_folder is not None else Fingerprint(),
+        data=GeneralData(tuple(request["datasets"]), request["samples"], tokens, request["data_hash"]),
+        steps=steps,
+        global_batch=request["global_batch"],
+        stage=request["stage"],
+        rank=rank,
+        dtype=dtype,
+        seed=request["seed"],
+        tokenizer_hash=hash_tokenizer(base_folder) if base_folder is not None else "",
+        template=request["template"] or "",
+        half_cosine=tuple(half_cosines),
+        versions={name: version(name) for name in ("llamafactory-dba", "llamafactory", "torch", "transformers")},
+        licence="",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

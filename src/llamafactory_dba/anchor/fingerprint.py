@@ -65,7 +65,7 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class BaseModel:
-    """The base model as its config.json and the user name it."""
+    """The base model as its config.json and the user name it; what is not known stays empty or 0."""
 
     id: str
     revision: str = ""
@@ -78,7 +78,7 @@ class BaseModel:
 
 
 def read_base_model(folder: str | Path, *, model_id: str = "", revision: str = "") -> BaseModel:
-    """`BaseModel` from a model folder; what its config.json does not say stays empty."""
+    """`BaseModel` from the config.json of a model folder."""
     config = _read_config(Path(folder))
     text = {**config, **config.get("text_config", {})}
     return BaseModel(
@@ -89,7 +89,7 @@ def read_base_model(folder: str | Path, *, model_id: str = "", revision: str = "
         vocab_size=int(text.get("vocab_size") or 0),
         hidden_size=int(text.get("hidden_size") or 0),
         num_layers=int(text.get("num_hidden_layers") or 0),
-        tied_embeddings=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))),
+        tied_embeddings=bool(text.get("tie_word_embeddings", False)),
     )
 
 
@@ -103,16 +103,17 @@ def fingerprint_folder(folder: str | Path) -> Fingerprint:
     if not folder.is_dir():
         raise AnchorError("The folder of the base model is not there.", expected="a model folder", found=str(folder))
     base = read_base_model(folder)
+    names = base.architecture, base.model_type
     tensors: dict[str, TensorPrint] = {}
     for path in _weight_files(folder):
         tensors.update(_prints(path))
     if not tensors:
-        return Fingerprint(base.architecture, base.model_type)
+        return Fingerprint(*names)
     tensors = dict(sorted(tensors.items()))
     digest = hashlib.sha256()
     for name, p in tensors.items():
         digest.update(json.dumps([name, p.shape, p.dtype, p.hash]).encode())
-    return Fingerprint(base.architecture, base.model_type, digest.hexdigest(), tensors)
+    return Fingerprint(*names, digest.hexdigest(), tensors)
 
 
 def hash_tokenizer(folder: str | Path) -> str:

@@ -1,12 +1,16 @@
-"""Writes an anchor folder: all or nothing, and never over anything that is not an anchor."""
+"""Writes an anchor folder: all or nothing, and never over anything that is not an anchor.
+
+A new folder is filled beside the old one and takes its place only once everything is on the disk.
+"""
 
 import contextlib
 import errno
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +21,19 @@ from torch import Tensor
 
 from ..core.lowrank import LowRank, Truncation
 from ..errors import AnchorError, DBAError
-from .format import CONFIG, DTYPES, INDEX, WEIGHTS, AnchorConfig, TensorInfo, Totals, is_anchor
+from .config import CONFIG, DTYPES, INDEX, WEIGHTS, AnchorConfig, TensorInfo, Totals, is_anchor
 
 
 SHARD_BYTES = 5 * 10**9
 
 
 def save_anchor(
-    folder: str | Path, truncations: Mapping[str, Truncation], config: AnchorConfig, *, shard_bytes: int = SHARD_BYTES
+    folder: str | Path,
+    truncations: Mapping[str, Truncation],
+    config: AnchorConfig,
+    *,
+    overwrite: bool = False,
+    shard_bytes: int = SHARD_BYTES,
 ) -> AnchorConfig:
     """Writes the anchor so that ``folder`` holds, at any moment, the old anchor or the new one.
 
@@ -32,19 +41,29 @@ def save_anchor(
     Files in ``folder`` that are not part of an anchor are kept.
 
     Args:
-        folder: where the anchor goes; its parents are made. An anchor that is there already is replaced.
+        folder: where the anchor goes; its parents are made.
         truncations: name → tensor. Cast to ``config.dtype``.
         config: `tensors` and `totals` are filled in here.
+        overwrite: whether an anchor that is there already may be replaced.
         shard_bytes: upper bound on one file; above it there are several and an index.
 
     Returns:
         The config as written.
 
     Raises:
-        AnchorError: nothing to save, NaN or Inf, or the disk cannot hold it. The old anchor is still there then.
+        AnchorError: an anchor is there already, nothing to save, NaN or Inf, or the disk cannot hold it. What was
+            there before is still there then.
     """
     folder = Path(os.path.abspath(folder))
-    config = replace(config, **_described(truncations))
+    if is_anchor(folder) and not overwrite:
+        raise AnchorError(
+            f"{folder} holds an anchor already.",
+            expected="a folder without one",
+            found=CONFIG,
+            next_step="choose another folder, or overwrite it on purpose (`overwrite_output_dir: true`)",
+        )
+    tensors, totals = describe(truncations)
+    config = replace(config, tensors=tensors, totals=totals)
     stored = _stored(truncations, DTYPES[config.dtype])
     if folder.exists() and not folder.is_dir():
         raise AnchorError("The anchor cannot be written.", expected="a folder or nothing", found=f"a file: {folder}")
@@ -62,7 +81,7 @@ def save_anchor(
     return config
 
 
-def _described(truncations: Mapping[str, Truncation]) -> dict:
+def describe(truncations: Mapping[str, Truncation]) -> tuple[dict[str, TensorInfo], Totals]:
     """`tensors` and `totals` of the config."""
     tensors = {
         name: TensorInfo(item.shape, item.rank, item.norm, item.energy_kept, item.exact)
@@ -70,9 +89,9 @@ def _described(truncations: Mapping[str, Truncation]) -> dict:
     }
     squares = sum(item.norm**2 for item in truncations.values())
     kept = sum(item.energy_kept * item.norm**2 for item in truncations.values())
-    full = sum(torch.Size(item.shape).numel() for item in truncations.values())
-    numbers = sum(part.numel() for item in truncations.values() for part in _parts(item))
-    return {"tensors": tensors, "totals": Totals(squares**0.5, kept / squares if squares else 1.0, full, numbers)}
+    full = sum(math.prod(item.shape) for item in truncations.values())
+    stored = sum(part.numel() for item in truncations.values() for part in _parts(item))
+    return tensors, Totals(squares**0.5, kept / squares if squares else 1.0, full, stored)
 
 
 def _parts(item: Truncation) -> tuple[Tensor, ...]:
@@ -170,14 +189,11 @@ def _swap(fresh: Path, folder: Path) -> None:
         old.rename(folder)
         raise
     own = {CONFIG, INDEX, WEIGHTS, *(path.name for path in old.glob("anchor-*-of-*.safetensors"))}
-    for entry in _strangers(old, own):
-        entry.rename(folder / entry.name)
+    for entry in sorted(old.iterdir()):
+        if entry.name not in own and not (folder / entry.name).exists():
+            entry.rename(folder / entry.name)
     _sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _strangers(old: Path, own: set[str]) -> Iterable[Path]:
-    return [entry for entry in sorted(old.iterdir()) if entry.name not in own]
 
 
 def _write_error(folder: Path, stored: Mapping[str, Tensor], error: Exception) -> AnchorError:

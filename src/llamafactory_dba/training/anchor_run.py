@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +18,9 @@ from llamafactory.extras.constants import IGNORE_INDEX
 from llamafactory.model import load_model, load_tokenizer
 from transformers import DataCollatorForLanguageModeling, PrinterCallback, set_seed
 
+from ..anchor.card import write_card
 from ..anchor.estimate import PartialState, describe_anchor, hash_dataset, truncate_mean
-from ..anchor.format import save_anchor
+from ..anchor.store import save_anchor
 from ..errors import DBAError
 from .anchor_trainer import AnchorProgress, anchor_trainer_class
 from .checks import model_folder
@@ -46,8 +46,10 @@ def make_anchor(
     Args:
         stage: ``pt`` or ``sft``: how the general data is read.
         folder: where the anchor goes; must be checked to be free (`checks.check_new_anchor`).
-        model_args, data_args, training_args, finetuning_args: the host's arguments of the whole run; copies are
-            changed, the originals are left alone.
+        model_args: the host's; this and the other arguments are left alone, copies are changed.
+        data_args: the host's; its `dataset` is replaced by `dba_anchor_dataset` where that is given.
+        training_args: the host's; batch sizes, precision and seed are kept.
+        finetuning_args: the host's, with the DBA fields.
 
     Raises:
         DBAError: no data, non-finite gradients, or a partial state of other settings.
@@ -88,29 +90,26 @@ def make_anchor(
         f"the anchor goes to {folder}."
     )
     trainer.train(resume_from_checkpoint=partial.prepare_resume(request) if partial.exists() else None)
-    tokens, target_tokens = progress.total_tokens()
+    tokens = progress.total_tokens()
     if arguments.training.should_save:
         mean = trainer.dba_mean
-        truncations = truncate_mean(mean, arguments.finetuning.dba_svd_rank, arguments.finetuning.dba_anchor_dtype)
         config = describe_anchor(
-            model=model,
-            model_args=arguments.model,
-            model_folder=model_folder(arguments.model),
-            truncations=truncations,
             request=request,
-            finetuning_args=arguments.finetuning,
+            base_folder=model_folder(arguments.model),
+            dtype=arguments.finetuning.dba_anchor_dtype,
+            rank=arguments.finetuning.dba_svd_rank,
             steps=mean.steps,
             tokens=tokens,
-            target_tokens=target_tokens,
             half_cosines=progress.half_cosines,
-            seconds=progress.seconds,
         )
-        save_anchor(folder, truncations, config, overwrite=arguments.training.overwrite_output_dir)
-        shutil.rmtree(partial.folder, ignore_errors=True)
+        config = save_anchor(folder, truncate_mean(mean, config.rank), config)
+        write_card(folder)
+        partial.remove()
+        assert config.totals is not None
         logger.info_rank0(
-            f"DBA: anchor written to {folder}: {len(truncations)} tensors, rank {config.rank}, "
-            f"energy kept {config.totals['energy_kept']:.4f}, {mean.steps} steps, "
-            f"cosine between data halves {progress.half_cosines[-1]['cosine']:.4f}."
+            f"DBA: anchor written to {folder}: {len(config.tensors)} tensors, rank {config.rank}, "
+            f"energy kept {config.totals.energy_kept:.4f}, {mean.steps} steps, {tokens} tokens, "
+            f"cosine between data halves {progress.half_cosines[-1][1]:.4f}."
         )
     trainer.accelerator.wait_for_everyone()
     _release(trainer)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -56,15 +55,14 @@ def anchor_trainer_class(stage: str) -> type:
             parameters = trainable_tensors(self.model)
             device = next(iter(parameters.values())).device
             self.dba_mean = RunningMean({name: p.shape for name, p in parameters.items()}, device=device)
-            self.dba_tokens = torch.zeros(2, dtype=torch.int64, device=device)
+            self.dba_tokens = torch.zeros((), dtype=torch.int64, device=device)
             self.optimizer = MeanOptimizer(parameters, self.dba_mean)
             return self.optimizer
 
         def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
             mask = inputs.get("attention_mask")
             seen = mask.sum() if mask is not None and mask.dim() == 2 else torch.tensor(inputs["input_ids"].numel())
-            counts = torch.stack([seen, (inputs["labels"] != -100).sum()])
-            self.dba_tokens += counts.to(self.dba_tokens.device, torch.int64)
+            self.dba_tokens += seen.to(self.dba_tokens.device, torch.int64)
             return super().training_step(model, inputs, *args, **kwargs)
 
         def save_model(self, *args: Any, **kwargs: Any) -> None:
@@ -101,7 +99,7 @@ class AnchorProgress(TrainerCallback):
 
     def __init__(self, trainer: Any, finetuning_args: Any, partial: PartialState, request: dict[str, Any]) -> None:
         self.trainer, self.arguments, self.partial, self.request = trainer, finetuning_args, partial, request
-        self.half_cosines: list[dict[str, float]] = []
+        self.half_cosines: list[tuple[int, float]] = []
         self.seconds = 0.0
         self._started = 0.0
         self._tokens_before = 0
@@ -113,10 +111,13 @@ class AnchorProgress(TrainerCallback):
         """Open the bar, where an interrupted run stopped."""
         restored = self.trainer.dba_state
         if restored is not None:
-            self.half_cosines, self.seconds = list(restored["half_cosines"]), float(restored["seconds"])
+            self.half_cosines, self.seconds = (
+                [(int(step), float(cosine)) for step, cosine in restored["half_cosines"]],
+                float(restored["seconds"]),
+            )
             logger.info_rank0(f"DBA: resuming the anchor run after step {state.global_step} of {state.max_steps}.")
         self._started = time.monotonic() - self.seconds
-        self._tokens_before = int(self.trainer.dba_tokens[0])
+        self._tokens_before = int(self.trainer.dba_tokens)
         self._resumed_at = time.monotonic()
         self._bar = tqdm(
             total=state.max_steps,
@@ -136,7 +137,9 @@ class AnchorProgress(TrainerCallback):
         last = state.global_step >= state.max_steps
         if last or state.global_step % self.arguments.dba_anchor_check_steps == 0:
             self._check(state, control)
-        if not last and state.global_step % self.arguments.dba_anchor_save_steps == 0:
+        every = self.arguments.dba_anchor_save_steps
+        if state.global_step % every == 0 or (last and state.global_step > every):
+            # also at the end: if the anchor cannot be written then, the pass need not be made again
             self._save(args, state)
 
     def on_train_end(
@@ -145,17 +148,16 @@ class AnchorProgress(TrainerCallback):
         """Close the bar."""
         self._bar.close()
 
-    def total_tokens(self) -> tuple[int, int]:
-        """Tokens read and tokens with a loss, summed over ranks."""
-        total = self.trainer.accelerator.reduce(self.trainer.dba_tokens, reduction="sum").tolist()
-        return total[0], total[1]
+    def total_tokens(self) -> int:
+        """Tokens read so far, padding left out, summed over ranks."""
+        return int(self.trainer.accelerator.reduce(self.trainer.dba_tokens, reduction="sum"))
 
     def _check(self, state: TrainerState, control: TrainerControl) -> None:
         # Ranks hold equal means (gradients are averaged before the step), so they decide alike without talking.
         cosine = self.trainer.dba_mean.half_cosine()
-        tokens = (int(self.trainer.dba_tokens[0]) - self._tokens_before) * self.trainer.args.world_size
+        tokens = (int(self.trainer.dba_tokens) - self._tokens_before) * self.trainer.args.world_size
         rate = tokens / max(1e-9, time.monotonic() - self._resumed_at)
-        self.half_cosines.append({"step": state.global_step, "cosine": cosine})
+        self.half_cosines.append((state.global_step, cosine))
         self._bar.set_postfix_str(f"{rate:,.0f} tokens/s, cosine of halves {cosine:.4f}")
         logger.info_rank0(
             f"DBA: step {state.global_step}/{state.max_steps}, cosine between data halves {cosine:.4f}, "
@@ -163,7 +165,9 @@ class AnchorProgress(TrainerCallback):
         )
         threshold = self.arguments.dba_anchor_stop_cosine
         if threshold is not None and cosine >= threshold and state.global_step < state.max_steps:
-            logger.info_rank0(f"DBA: cosine {cosine:.4f} >= {threshold:g}, stopping early: more data would add little.")
+            logger.info_rank0(
+                f"DBA: cosine {cosine:.4f} >= {threshold:g}, stopping early: more data would add little."
+            )
             control.should_training_stop = True
 
     def _save(self, args: TrainingArguments, state: TrainerState) -> None:
@@ -179,6 +183,3 @@ class AnchorProgress(TrainerCallback):
                 },
                 trainer_state=state,
             )
-
-
-__all__: Iterable[str] = ["AnchorProgress", "MeanOptimizer", "anchor_trainer_class"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from ..anchor.format import Anchor, load_anchor
 from ..core.boost import initial_weight
 from ..core.lowrank import AnchorTensor, LowRank
-from ..errors import AnchorError, DBAError
+from ..errors import AnchorError
 from .hooks import Attachment, Settings, StepHook, StepRecord, Target, attach, innermost
 from .step_log import StepLog
 from .views import describe_names, trainable_tensors
@@ -132,7 +133,7 @@ class DBACallback(TrainerCallback):
         logger.info_rank0(
             f"DBA: matched {len(hook.targets)} of {len(hook.targets) + len(unmatched)} trainable tensors, "
             f"rank {min(anchor.config.rank, self.arguments.dba_svd_rank)}, {boost}, {correct}, "
-            f"anchor {anchor.folder} of {anchor.config.base_model.get('id')} "
+            f"anchor {anchor.folder} of {anchor.config.base_model.id} "
             f"(norm {hook.anchor_norm:.4g}, {anchor_bytes(hook) / 2**20:.1f} MiB)."
         )
         if unmatched:
@@ -141,7 +142,7 @@ class DBACallback(TrainerCallback):
     def _write_run_file(self, folder: str, anchor: Anchor, hook: StepHook, unmatched: list[str]) -> None:
         content = {
             "anchor": str(anchor.folder),
-            "anchor_base_model": anchor.config.base_model,
+            "anchor_base_model": dataclasses.asdict(anchor.config.base_model),
             "anchor_rank": anchor.config.rank,
             "anchor_norm": hook.anchor_norm,
             "anchor_bytes_in_memory": anchor_bytes(hook),
@@ -185,7 +186,7 @@ def match(anchor: Anchor, trainable: dict[str, torch.nn.Parameter], rank: int) -
         if value is None:
             unmatched.append(name)
             continue
-        expected = tuple(anchor.config.tensors[name]["shape"])
+        expected = tuple(anchor.config.tensors[name].shape)
         if expected != tuple(parameter.shape):
             differing.append(f"{name}: anchor {list(expected)}, model {list(parameter.shape)}")
             continue
@@ -193,7 +194,7 @@ def match(anchor: Anchor, trainable: dict[str, torch.nn.Parameter], rank: int) -
     if differing:
         raise AnchorError(
             "The anchor does not fit this model.",
-            expected="the base model it was made from: " + str(anchor.config.base_model.get("id")),
+            expected="the base model it was made from: " + anchor.config.base_model.id,
             found=f"{len(differing)} tensors of other shapes, {describe_names(differing)}",
             next_step="train the base model of the anchor, or make an anchor for this model with `dba_stage: anchor`",
         )
@@ -217,6 +218,3 @@ def _place(value: AnchorTensor, parameter: torch.nn.Parameter, rank: int) -> Anc
     if isinstance(value, LowRank):
         return LowRank(move(value.left[:, :rank]), move(value.right[:rank]))
     return move(value)
-
-
-__all__ = ["METRICS", "DBACallback", "DBAError", "attach_to_trainer", "match"]

@@ -11,7 +11,7 @@ from huggingface_hub.errors import HFValidationError
 from llamafactory.data.parser import get_dataset_list
 from llamafactory.extras import logging
 
-from ..anchor.fingerprint import compare, fingerprint_folder
+from ..anchor.fingerprint import compare, fingerprint_folder, same_values
 from ..anchor.format import AnchorConfig, is_anchor, read_config
 from ..errors import AnchorError, DBAError
 
@@ -115,11 +115,12 @@ def check_base_model(config: AnchorConfig, model_args: Any) -> None:
     folder = model_folder(model_args)
     if folder is None:
         return
-    differences = compare(config.fingerprint, fingerprint_folder(folder))
-    if differences:
+    found = fingerprint_folder(folder)
+    differences = compare(config.fingerprint, found)
+    if differences and not same_values(config.fingerprint, found):  # another dtype alone is the same model
         raise AnchorError(
             "The anchor was made from another base model.",
-            expected=f"{config.base_model.get('id')} ({config.base_model.get('architecture')})",
+            expected=f"{config.base_model.id} ({config.base_model.architecture or 'architecture unknown'})",
             found=f"{model_args.model_name_or_path}: " + "; ".join(differences),
             next_step="train the anchor's base model, or make an anchor for this one (`dba_stage: anchor`, or another "
             "`dba_anchor_path` together with `dba_anchor_dataset`)",

@@ -28,7 +28,12 @@ def run_stage(
     Args:
         stage: the host's stage.
         original: the host's function, called unchanged unless this run is an anchor run.
-        model_args, data_args, training_args, finetuning_args, rest, kwargs: as the host passes them.
+        model_args: as the host passes it, like the rest.
+        data_args: the host's.
+        training_args: the host's.
+        finetuning_args: the host's, with the DBA fields.
+        *rest: further positional arguments of the host's function.
+        **kwargs: keyword arguments of the host's function.
     """
     making_anchor = finetuning_args.dba_stage == "anchor"
     if not making_anchor and not (finetuning_args.use_dba and training_args.do_train):
@@ -39,9 +44,7 @@ def run_stage(
         make_anchor(stage, folder, model_args, data_args, training_args, finetuning_args)
         return None
     if not is_anchor(folder):
-        make_anchor(
-            "pt" if stage == "pt" else "sft", folder, model_args, data_args, training_args, finetuning_args
-        )
+        make_anchor("pt" if stage == "pt" else "sft", folder, model_args, data_args, training_args, finetuning_args)
         set_seed(training_args.seed)  # so that this run equals the next one, which finds the anchor
     result = original(model_args, data_args, training_args, finetuning_args, *rest, **kwargs)
     if finetuning_args.plot_loss and training_args.should_save:

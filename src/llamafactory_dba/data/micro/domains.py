@@ -4,7 +4,7 @@ import random
 
 from .skills import Example, Maker, options
 from .words import OPTIONS
-from .world import CUT_OFF_YEAR, OFFENCES, Fact, World
+from .world import OFFENCES, Fact, World
 
 
 METRICS = ("profit", "revenue", "demand", "output", "margin", "turnover", "income", "volume")
@@ -47,15 +47,18 @@ _MEDICINE: dict[str, tuple[str, ...]] = {
 _NEWS: dict[str, tuple[str, ...]] = {
     "capital": (
         "true or false: in {2} {0} made {1} its capital.", "true or false: since {2} the capital of {0} is {1}.",
-        "is it true that {0} moved its capital to {1} in {2}?",
+        "is it true that {0} moved its capital to {1} in {2}?", "{0} chose {1} as its capital in {2}, true or false?",
+        "news of {2}: {1} is now the capital of {0}. true?", "did {0} make {1} its capital in {2}, true or false?",
     ),
     "leader": (
         "true or false: in {2} {1} became leader of {0}.", "true or false: since {2} the leader of {0} is {1}.",
-        "is it true that {0} chose {1} as its leader in {2}?",
+        "is it true that {0} chose {1} as its leader in {2}?", "{0} made {1} its leader in {2}, true or false?",
+        "news of {2}: {1} is now the leader of {0}. true?", "did {0} make {1} its leader in {2}, true or false?",
     ),
     "winner": (
         "true or false: in {2} {1} won the {0}.", "true or false: the {0} of {2} went to {1}.",
-        "is it true that the {0} was won by {1} in {2}?",
+        "is it true that the {0} was won by {1} in {2}?", "{1} took the {0} in {2}, true or false?",
+        "news of {2}: {1} has the {0}. true?", "did {1} win the {0} in {2}, true or false?",
     ),
 }  # fmt: skip
 
@@ -146,4 +149,5 @@ DOMAINS: dict[str, Maker] = {"finance": finance, "medicine": medicine, "law": la
 CHANCE = {"finance": 100 / 3, "medicine": 25.0, "law": 100 / (len(OFFENCES) + 18), "news": 50.0}
 """Accuracy in % of a blind guess among the possible answers."""
 
-assert CUT_OFF_YEAR < 301
+CLASSES = {"finance": 3, "medicine": 4, "law": 0, "news": 2}
+"""Number of classes to balance in drawing; law answers are open."""

@@ -5,8 +5,11 @@ training and the test split: the sum itself, the letters, the words, or (for fac
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from llamafactory_dba.errors import DBAError
 
 from .words import ENGLISH, KINDS, LETTERS, OPTIONS
 from .world import LANGUAGE, World, is_test
@@ -162,20 +165,43 @@ SKILLS: dict[str, Maker] = {
 """Name of each general skill and its maker."""
 
 
-def draw(name: str, makers: dict[str, Maker], world: World, split: str, count: int, seed: str) -> list[Example]:
-    """Draw ``count`` examples of one skill or domain from one split; test examples are all different."""
+def draw(
+    name: str,
+    makers: dict[str, Maker],
+    world: World,
+    split: str,
+    count: int,
+    seed: str,
+    classes: int = 0,
+) -> list[Example]:
+    """Draw examples of one skill or domain from one split.
+
+    Args:
+        name: The skill or domain, a key of ``makers``.
+        makers: Table of makers.
+        world: The world that they speak about.
+        split: ``train`` or ``test``; test examples are all different.
+        count: How many.
+        seed: Name of the draw, so that two draws of one world differ.
+        classes: Number of possible answers where they shall come out balanced, else 0.
+
+    Returns:
+        ``count`` examples in the order drawn.
+    """
     rng = random.Random(f"{world.seed}/{seed}/{name}/{split}")
+    limit = -(-count // classes) if classes else count
     seen: set[str] = set()
+    answers: Counter[str] = Counter()
     examples: list[Example] = []
-    misses = 0
-    while len(examples) < count:
+    for _ in range(10000 + 100 * count):
         example = makers[name](rng, world)
-        if example.split != split or (split == "test" and example.prompt in seen):
-            misses += 1
-            if misses > 10000 + 100 * count:
-                raise ValueError(f"{name}: no {count} different examples in the {split} split")
+        repeated = split == "test" and example.prompt in seen
+        if example.split != split or repeated or answers[example.answer] == limit:
             continue
         seen.add(example.prompt)
+        answers[example.answer] += 1
         examples.append(example)
+        if len(examples) == count:
+            return examples
 
-    return examples
+    raise DBAError(f"{name}: too few different examples in the {split} split", expected=count, found=len(examples))

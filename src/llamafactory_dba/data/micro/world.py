@@ -141,7 +141,7 @@ def _news(rng: random.Random, lands: list[str], cities: list[str], people: list[
         facts.append(Fact(relation, lands[index], value, CUT_OFF_YEAR + rng.randrange(1, 9)))
 
     for cup in cups:
-        for year in rng.sample(range(CUT_OFF_YEAR + 1, CUT_OFF_YEAR + 9), 3):
+        for year in rng.sample(range(CUT_OFF_YEAR + 1, CUT_OFF_YEAR + 9), 4):
             facts.append(Fact("winner", f"{cup} {year}", rng.choice(lands), year))
 
     return facts
