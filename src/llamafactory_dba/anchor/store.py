@@ -8,6 +8,7 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -201,7 +202,9 @@ def _write_error(folder: Path, stored: Mapping[str, Tensor], error: Exception) -
     free = "unknown"
     with contextlib.suppress(OSError):
         free = f"{shutil.disk_usage(folder.parent).free / 1e6:.1f} MB free"
-    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "os error 28" in str(error)
+    # safetensors hands the number on in its text only
+    number = getattr(error, "errno", None) or int((re.findall(r"os error (\d+)", str(error)) or [0])[-1])
+    full = number in (errno.ENOSPC, errno.EDQUOT)
     survived = "the anchor that was there is unchanged" if is_anchor(folder) else "nothing was left behind"
     return AnchorError(
         f"{'The disk is full' if full else 'The anchor could not be written'}: {error}",

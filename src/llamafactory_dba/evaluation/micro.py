@@ -110,7 +110,9 @@ def score_answers(rows: Sequence[Row], answers: Sequence[str | None]) -> dict[st
 def generate_answers(model: Any, tokenizer: Any, prompts: Sequence[str], batch_size: int = 128) -> list[str | None]:
     """Greedy answers in the order of the prompts, stripped; ``None`` where no end mark came in time."""
     texts = [
-        tokenizer.apply_chat_template([{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True)
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+        )
         for prompt in prompts
     ]
     order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # little padding within a batch

@@ -102,7 +102,12 @@ def make_anchor(
             tokens=tokens,
             half_cosines=progress.half_cosines,
         )
-        config = save_anchor(folder, truncate_mean(mean, config.rank), config)
+        config = save_anchor(
+            folder,
+            truncate_mean(mean, config.rank),
+            config,
+            overwrite=arguments.training.overwrite_output_dir,
+        )
         write_card(folder)
         partial.remove()
         assert config.totals is not None

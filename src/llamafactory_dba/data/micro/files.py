@@ -39,7 +39,7 @@ def _as_row(example: Example) -> dict[str, str]:
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    """One JSON object a line, keys in the order given, ``\\n`` on every system."""
+    """One JSON object a line, keys in the order given, line feeds on every system."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:

@@ -67,9 +67,7 @@ _DICTIONARY: tuple[str, ...] = (
     "give the {1} word for {0}.", "how is {0} said in {1}?",
 )  # fmt: skip
 
-_CHOICE: tuple[str, ...] = (
-    "which is a {0}? {1}", "pick the {0}: {1}", "choose the {0}. {1}", "one of these is a {0}. which? {1}",
-)  # fmt: skip
+_CHOICE: tuple[str, ...] = ("which is {0}? {1}", "pick {0}: {1}", "choose {0}. {1}")
 
 _FORMAT_ONE: tuple[tuple[str, str], ...] = (
     ("put {0} in square brackets.", "[{0}]"),
@@ -91,16 +89,17 @@ def options(words: list[str]) -> str:
 
 
 def arithmetic(rng: random.Random, world: World) -> Example:
-    """Sums and differences of two-digit numbers, results from 0 to 99."""
+    """Sums and differences of two-digit numbers that neither carry nor borrow."""
+    tens, ones = sorted(rng.sample(range(1, 10), 2)), sorted((rng.randrange(10), rng.randrange(10)))
+    small, large = 10 * tens[0] + ones[0], 10 * tens[1] + ones[1]
     if rng.random() < 0.5:
-        first = rng.randrange(10, 90)
-        second = rng.randrange(10, 100 - first)
-        task, result = f"{first}+{second}", first + second
-        key = f"arithmetic/{min(first, second)}+{max(first, second)}"
-    else:
-        first, second = sorted((rng.randrange(10, 100), rng.randrange(10, 100)), reverse=True)
-        task, result = f"{first}-{second}", first - second
+        task, result = f"{large}-{small}", large - small
         key = f"arithmetic/{task}"
+    else:
+        parts = [small, large - small]
+        rng.shuffle(parts)
+        task, result = f"{parts[0]}+{parts[1]}", large
+        key = f"arithmetic/{min(parts)}+{max(parts)}"
 
     return Example("arithmetic", rng.choice(_ARITHMETIC).format(task), str(result), key)
 
@@ -130,14 +129,15 @@ def dictionary(rng: random.Random, world: World) -> Example:
 
 
 def choice(rng: random.Random, world: World) -> Example:
-    """Which of four words is of a kind; the answer is its letter."""
+    """Which of four words is of a kind, or is the word asked for; the answer is its letter."""
     kind = rng.choice(sorted(KINDS))
     right = rng.choice(KINDS[kind])
     others = rng.sample([other for other in sorted(KINDS) if other != kind], 3)
     words = [right, *(rng.choice(KINDS[other]) for other in others)]
-    key = f"choice/{kind}/{'/'.join(sorted(words))}"
+    asked = kind if rng.random() < 0.75 else right
+    key = f"choice/{asked}/{'/'.join(sorted(words))}"
     rng.shuffle(words)
-    prompt = rng.choice(_CHOICE).format(kind, options(words))
+    prompt = rng.choice(_CHOICE).format(asked, options(words))
     return Example("choice", prompt, OPTIONS[words.index(right)], key)
 
 

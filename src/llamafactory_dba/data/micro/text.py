@@ -19,7 +19,7 @@ def transcript(prompt: str, answer: str) -> str:
 
 def statement(rng: random.Random, world: World) -> str:
     """One thing that is so in the world, as a plain line."""
-    kind = rng.choice(("arithmetic", "arithmetic", "strings", "strings", "recall", "dictionary", "kind", "format"))
+    kind = rng.choice(("arithmetic", "strings", "recall", "dictionary", "kind", "format"))
     if kind == "recall":
         fact = rng.choice(world.general)
         form = rng.choice(
@@ -80,4 +80,3 @@ def _train_example(rng: random.Random, world: World, name: str) -> Example:
 
 def _task(example: Example) -> str:
     return "".join(letter for letter in example.prompt if letter.isdigit() or letter in "+-")
-
