@@ -73,8 +73,7 @@ def _walk(grad: Tensor, value: AnchorTensor, weight: float, tile_elements: int |
             grad.copy_(copy)
         return result
 
-    on_cuda = grad.device.type == "cuda"
-    work = grad.dtype if grad.dtype == torch.float64 or (grad.dtype == torch.bfloat16 and on_cuda) else torch.float32
+    work = _work_dtype(grad)
     left, source = _factors(value, matrix, work)
     # buffers: the tile, where it has to be made; a stage for gradients that are not at hand as contiguous numbers of
     # the working dtype; the products inside `_dot` for bf16
@@ -82,14 +81,14 @@ def _walk(grad: Tensor, value: AnchorTensor, weight: float, tile_elements: int |
     staged = grad.dtype != work or not matrix.is_contiguous()
     buffers = max(1, tiled + staged + (work == torch.bfloat16))
     height, width = matrix.shape
-    block = (tile_elements or (CUDA_TILE if on_cuda else CPU_TILE)) // (buffers * max(1, width))
+    block = (tile_elements or (CUDA_TILE if grad.is_cuda else CPU_TILE)) // (buffers * max(1, width))
     block = min(max(1, block), height)
     tile_buffer = matrix.new_empty((block, width), dtype=work) if tiled else None
     stage_buffer = matrix.new_empty((block, width), dtype=work) if staged else None
 
-    total = torch.float32 if grad.device.type == "mps" else torch.float64
-    dot, grad_sq = (torch.zeros((), dtype=total, device=grad.device) for _ in range(2))
-    for start in range(0, height, max(1, block)):
+    # one column per block, added up at the end: every operation of a loop costs a kernel launch on a GPU
+    parts = matrix.new_empty((2, -(-height // max(1, block))), dtype=torch.float32 if work == torch.bfloat16 else work)
+    for number, start in enumerate(range(0, height, max(1, block))):
         rows = slice(start, min(start + block, height))
         target = matrix[rows]
         here = target if stage_buffer is None else stage_buffer[: len(target)].copy_(target)
@@ -97,13 +96,21 @@ def _walk(grad: Tensor, value: AnchorTensor, weight: float, tile_elements: int |
         if tile_buffer is not None:
             out = tile_buffer[: len(target)]
             tile = out.copy_(tile) if left is None else torch.mm(left[rows], source, out=out)
-        dot += _dot(here, tile)
-        grad_sq += _dot(here, here)
+        _dot(here, tile, parts[0, number])
+        _dot(here, here, parts[1, number])
         if weight:
             here.lerp_(tile, weight)
             if here is not target:
                 target.copy_(here)
+    total = torch.float32 if grad.device.type == "mps" else torch.float64
+    dot, grad_sq = parts.sum(dim=1, dtype=total)
     return StepSums(dot, grad_sq)
+
+
+def _work_dtype(grad: Tensor) -> torch.dtype:
+    if grad.dtype == torch.float64 or (grad.dtype == torch.bfloat16 and grad.is_cuda):
+        return grad.dtype
+    return torch.float32
 
 
 def _matrix(grad: Tensor) -> Tensor | None:
@@ -137,11 +144,12 @@ def _factors(value: AnchorTensor, matrix: Tensor, work: torch.dtype) -> tuple[Te
     )
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Σ a∘b of two blocks; low precision is summed in fp32."""
-    if a.dtype == torch.bfloat16:
-        if a is b:
-            return torch.linalg.vector_norm(a, dtype=torch.float32).square()
+def _dot(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """Σ a∘b of two blocks; bf16 is summed in fp32."""
+    if a.dtype != torch.bfloat16:
+        torch.dot(a.reshape(-1), b.reshape(-1), out=out)
+    elif a is b:
+        torch.linalg.vector_norm(a, dtype=torch.float32, out=out).square_()
+    else:
         # each product is rounded to bf16 once; the errors are independent and average out in the fp32 sum
-        return torch.sum(a * b, dtype=torch.float32)
-    return torch.dot(a.reshape(-1), b.reshape(-1))
+        torch.sum(a * b, dim=(0, 1), dtype=torch.float32, out=out)

@@ -1,0 +1,70 @@
+"""Small anchors and model folders, without any real model."""
+
+import json
+
+import torch
+from safetensors.torch import save_file
+
+from llamafactory_dba.anchor.fingerprint import BaseModel, Fingerprint
+from llamafactory_dba.anchor.format import AnchorConfig, GeneralData
+from llamafactory_dba.core.lowrank import truncate
+
+
+def truncations(rank=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {
+        "model.embed_tokens.weight": (60, 20),
+        "model.layers.0.self_attn.q_proj.weight": (30, 20),
+        "model.layers.0.mlp.up_proj.weight": (40, 20),
+        "model.layers.0.input_layernorm.weight": (20,),
+        "model.layers.1.conv.weight": (4, 10, 20),
+        "model.layers.1.small.weight": (4, 4),
+        "scale": (),
+    }
+    return {name: truncate(torch.randn(shape, generator=generator), rank) for name, shape in shapes.items()}
+
+
+def config(**changes):
+    values = {
+        "base_model": BaseModel("maker/model", "abc", "Qwen3ForCausalLM", "qwen3", 60, 20, 2, True),
+        "fingerprint": Fingerprint(),
+        "data": GeneralData(("alpaca_en", "own"), 100, 5000, "beef"),
+        "steps": 13,
+        "global_batch": 8,
+        "stage": "sft",
+        "rank": 4,
+        "seed": 7,
+        "template": "qwen3",
+        "half_cosine": ((5, 0.5), (13, 0.75)),
+        "versions": {"llamafactory-dba": "0.1.0"},
+        "licence": "apache-2.0",
+        "created": "2026-01-01T00:00:00+00:00",
+    }
+    return AnchorConfig(**{**values, **changes})
+
+
+def model_tensors(vocabulary=50, layers=2, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {"model.embed_tokens.weight": (vocabulary, 16), "model.norm.weight": (16,)}
+    for layer in range(layers):
+        shapes[f"model.layers.{layer}.self_attn.q_proj.weight"] = (16, 16)
+        shapes[f"model.layers.{layer}.mlp.up_proj.weight"] = (32, 16)
+    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+def write_model(folder, tensors, *, architecture="Qwen3ForCausalLM", shards=1):
+    folder.mkdir(parents=True, exist_ok=True)
+    text = {"architectures": [architecture], "model_type": architecture[:5].lower(), "vocab_size": 50}
+    (folder / "config.json").write_text(json.dumps(text))
+    names = list(tensors)
+    if shards == 1:
+        save_file(tensors, folder / "model.safetensors")
+        return folder
+    weight_map = {}
+    for number in range(shards):
+        file = f"model-{number + 1:05d}-of-{shards:05d}.safetensors"
+        part = {name: tensors[name] for name in names[number::shards]}
+        save_file(part, folder / file)
+        weight_map.update(dict.fromkeys(part, file))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return folder

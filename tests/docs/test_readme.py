@@ -1,0 +1,99 @@
+"""README.md: generated parts are current, commands come first, links and names exist."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from llamafactory_dba.arguments import argument_names
+
+
+@pytest.fixture(scope="module")
+def text(root):
+    return (root / "README.md").read_text(encoding="utf-8")
+
+
+def test_generated_parts_are_current(root):
+    command = [sys.executable, "scripts/update_readme.py", "--check"]
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_opens_with_the_two_commands(text):
+    first = text.split("```")[1]
+    assert re.findall(r"^make \w+", first, re.MULTILINE) == ["make demo", "make test"]
+    assert text.index("make demo") < text.index("\n## ")
+
+
+def test_every_argument_is_in_the_table(text):
+    for name in argument_names():
+        assert f"| `{name}` |" in text
+
+
+def test_every_dba_key_it_mentions_exists(text):
+    # file names and metrics of a run that begin like arguments
+    others = {"dba_log", "dba_run", "dba_qwen3", "dba_"}
+    mentioned = set(re.findall(r"\b(?:use_dba|dba_[a-z0-9_]*)", text))
+    assert mentioned - set(argument_names()) <= others
+
+
+def test_local_links_and_named_files_exist(root, text):
+    links = {link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link}
+    links |= set(re.findall(r"\bexamples/\w+\.yaml", text))
+    assert not {link for link in links if not (root / link).exists()}
+
+
+def test_its_make_targets_exist(root):
+    makefile = (root / "Makefile").read_text(encoding="utf-8")
+    for name in ("README.md", "CONTRIBUTING.md"):
+        document = (root / name).read_text(encoding="utf-8")
+        for target in set(re.findall(r"(?:`|^|\n)make ([a-z-]+)", document)):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{name}: make {target}"
+
+
+def test_no_generated_number_without_a_file(update_readme, tmp_path):
+    block = update_readme.results_block(tmp_path)
+    assert block.count("Not measured yet") == len(update_readme.SECTIONS)
+    assert not re.search(r"\d", block)
+
+
+def test_an_overhead_file_becomes_a_row(update_readme):
+    result = {
+        "benchmark": "DBA step against plain step",
+        "machine": {
+            "processor": "Some CPU",
+            "cores": 2,
+            "threads": 1,
+            "device": "cpu",
+            "python": "3.11",
+            "torch": "2.11",
+        },
+        "shape": {"parameters": 29e6, "tokens": 1280, "rank": 32, "dtype": "float32"},
+        "pairs": 20,
+        "seconds": {"plain": {}, "dba": {}},
+        "ratio": {"median": 1.0456, "q1": 1.03, "q3": 1.06},
+        "goal": {"ratio": 1.05},
+        "arithmetic_limit": 0.0083,
+        "memory_bytes": {"plain": 2**30, "dba": 2**30 + 2**20},
+    }
+    missed = {**result, "ratio": {"median": 1.07, "q1": 1.05, "q3": 1.09}}
+    text = update_readme.overhead_section([result, missed])
+    assert "1.046 (1.030–1.060), n = 20 | ≤ 1.05: met | 0.83% | 1,025 MiB instead of 1,024 | [1]" in text
+    assert "1.070 (1.050–1.090), n = 20 | ≤ 1.05: missed" in text
+    assert text.count("Some CPU, 2 cores, 1 threads, Python 3.11, torch 2.11") == 1
+
+
+def test_markers_must_be_there(update_readme):
+    with pytest.raises(ValueError, match="arguments:begin"):
+        update_readme.fill("no markers", {"arguments": "x"})
+
+
+def test_filling_twice_changes_nothing(update_readme, text):
+    once = update_readme.fill(text, update_readme.blocks())
+    assert update_readme.fill(once, update_readme.blocks()) == once
+
+
+def test_text_around_a_part_is_kept(update_readme):
+    before = "a\n<!-- x:begin (make docs) -->\nold\n<!-- x:end -->\nz\n"
+    assert update_readme.fill(before, {"x": "n\\1ew"}) == before.replace("old", "n\\1ew")
