@@ -57,11 +57,12 @@ def new_model(tokenizer: PreTrainedTokenizerFast, *, hidden: int, layers: int, s
     return Qwen3ForCausalLM(config)
 
 
-def save_untrained(folder: Path, texts: Iterable[str], *, vocab_size: int, hidden: int, layers: int, seed: int) -> int:
-    """Write tokenizer and untrained model into ``folder``; return the number of parameters."""
+def save_untrained(
+    folder: Path, texts: Iterable[str], *, vocab_size: int, hidden: int, layers: int, seed: int
+) -> None:
+    """Write tokenizer and untrained model into ``folder``."""
     tokenizer = train_tokenizer(texts, vocab_size)
     model = new_model(tokenizer, hidden=hidden, layers=layers, seed=seed)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)
-    return model.num_parameters()

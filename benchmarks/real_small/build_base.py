@@ -42,16 +42,18 @@ def check_template(folder: Path) -> None:
         raise ValueError(f"chat template differs from LLaMA-Factory's {TEMPLATE}: {own} and {host}")
 
 
-def round_weights(folder: Path) -> None:
+def round_weights(folder: Path) -> int:
     """Round the weights to bfloat16 values (kept in float32 files): the host loads them so for a ``bf16`` run.
 
     Without this a fine-tuned model would differ from its base by rounding alone, before its first step.
+    Returns the number of parameters.
     """
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     with torch.no_grad():
         for tensor in model.parameters():
             tensor.copy_(tensor.to(torch.bfloat16))
     model.save_pretrained(folder)
+    return model.num_parameters()
 
 
 def build(cache: Path, args: argparse.Namespace) -> Path:
@@ -62,26 +64,28 @@ def build(cache: Path, args: argparse.Namespace) -> Path:
         return done.parent
     texts = write_data(cache / "data")
     size = {"vocab_size": args.vocab, "hidden": args.hidden, "layers": args.layers, "seed": args.seed}
-    parameters = save_untrained(cache / "base_untrained", texts, **size)
-    check_template(cache / "base_untrained")
     common = {"lr_scheduler_type": "cosine", "warmup_steps": 100, "weight_decay": 0.01, "seed": args.seed}
     common |= {"per_device_train_batch_size": 8, "adam_beta2": 0.98}
-    pt = settings(
-        cache / "base_untrained", cache / "data", "general_text", cache / "base_pt", **common,
-        stage="pt", learning_rate=1.5e-3, num_train_epochs=args.pt_epochs,
-    )  # fmt: skip
-    cost_pt = train(cache / "base_pt", pt)
+    stage_done = cache / "base_pt" / "stage.json"
+    if not stage_done.is_file():
+        save_untrained(cache / "base_untrained", texts, **size)
+        check_template(cache / "base_untrained")
+        pt = settings(
+            cache / "base_untrained", cache / "data", "general_text", cache / "base_pt", **common,
+            stage="pt", learning_rate=1.5e-3, num_train_epochs=args.pt_epochs,
+        )  # fmt: skip
+        record = {"epochs": args.pt_epochs, "seconds": round(train(cache / "base_pt", pt).seconds)}
+        stage_done.write_text(json.dumps(record) + "\n", encoding="utf-8")
     sft = settings(
         cache / "base_pt", cache / "data", "general_train", cache / "base", **common,
         learning_rate=1.0e-3, num_train_epochs=args.sft_epochs, packing=True, neat_packing=True,
     )  # fmt: skip
-    cost_sft = train(cache / "base", sft)
-    round_weights(cache / "base")
+    seconds = train(cache / "base", sft).seconds
     record = {
-        "parameters": parameters,
+        "parameters": round_weights(cache / "base"),
         "size": size,
-        "pt": {"epochs": args.pt_epochs, "seconds": round(cost_pt.seconds)},
-        "sft": {"epochs": args.sft_epochs, "seconds": round(cost_sft.seconds)},
+        "pt": json.loads(stage_done.read_text(encoding="utf-8")),
+        "sft": {"epochs": args.sft_epochs, "seconds": round(seconds)},
         "threads": torch.get_num_threads(),
     }
     done.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -96,7 +100,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=512 if gpu else 256)
     parser.add_argument("--layers", type=int, default=8 if gpu else 4)
     parser.add_argument("--pt-epochs", type=float, default=3.0 if gpu else 1.2)
-    parser.add_argument("--sft-epochs", type=float, default=3.0 if gpu else 2.0)
+    parser.add_argument("--sft-epochs", type=float, default=3.0 if gpu else 1.5)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if reason := data_missing():

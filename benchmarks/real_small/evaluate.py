@@ -12,17 +12,21 @@ from .scoring import accuracy_metrics, f1_metrics, score_choices, text_loss
 
 
 def evaluate(folder: Path) -> dict:
-    """Return the scores of the model in ``folder``, in float32, on the full test sets of the benchmark."""
+    """Return the scores of the model in ``folder``; bfloat16 autocast as in training, log-likelihoods in float32."""
     start = time.perf_counter()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(device)
     _, test = data.tfns(data_root())
     splits = data.general_splits(data_root())
-    general = {n: accuracy_metrics(i, score_choices(model, tokenizer, i)) for n, i in splits.held_out.items()}
-    return {
-        "finance": f1_metrics(test, score_choices(model, tokenizer, test)),
-        "general": general,
-        "text": {name: text_loss(model, tokenizer, blocks) for name, blocks in splits.text_held_out.items()},
-        "seconds": time.perf_counter() - start,
-    }
+    with torch.autocast(device, torch.bfloat16):
+        return {
+            "finance": f1_metrics(test, score_choices(model, tokenizer, test)),
+            "general": {
+                name: accuracy_metrics(items, score_choices(model, tokenizer, items))
+                for name, items in splits.held_out.items()
+            },
+            "text": {name: text_loss(model, tokenizer, blocks) for name, blocks in splits.text_held_out.items()},
+            "seconds": time.perf_counter() - start,
+        }

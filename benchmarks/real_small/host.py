@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -99,6 +100,7 @@ def train(folder: Path, config: Mapping[str, object]) -> Cost:
         code = child.wait()
     stop.set()
     watcher.join()
+    shutil.rmtree(folder / ".datasets", ignore_errors=True)  # tokenized rows, of no use to another run
     if code != 0:
         tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-25:])
         raise RuntimeError(f"llamafactory-cli ended with code {code}; the end of {log}:\n{tail}")

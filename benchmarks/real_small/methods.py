@@ -4,6 +4,7 @@ Every method takes the same number of optimizer steps at batch 8 (``mix_double``
 family differs from plain ``annealing`` in its dba block only.
 """
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,7 +62,9 @@ def with_rate(name: str, rate: float) -> tuple[str, Method]:
 
 def anchor_config(base: Path, data: Path, anchor: Path, output: Path) -> dict[str, object]:
     """Return the anchor run: one zero-learning-rate pass over the general sample."""
-    more = {"dba_stage": "anchor", "use_dba": True, "dba_anchor_path": str(anchor)}
+    # At the full rank the anchor is exact; a model this small needs no compression.
+    rank = min(512, json.loads((base / "config.json").read_text(encoding="utf-8"))["hidden_size"])
+    more = {"dba_stage": "anchor", "use_dba": True, "dba_anchor_path": str(anchor), "dba_svd_rank": rank}
     return settings(base, data, "general_sample", output, per_device_train_batch_size=BATCH, seed=0, **more)
 
 

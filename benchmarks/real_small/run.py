@@ -1,6 +1,6 @@
 """Compare DBA, its parts and the usual alternatives on TFNS, starting from the small base model of build_base.py.
 
-Usage: ``python -m benchmarks.real_small.run --seeds 0 1 2 [--methods ...] [--k0 2 20] [--threads 1]``.
+Usage: ``python -m benchmarks.real_small.run --seeds 0 1 2 [--methods ...] [--k0 2 20]``.
 Finished runs are kept in the cache and skipped; the JSON is rewritten after every run.
 """
 
@@ -10,6 +10,8 @@ import os
 import platform
 import random
 import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
@@ -119,8 +121,9 @@ def run(args: argparse.Namespace) -> None:
     anchor = make_anchor(cache) if any(m.dba is not None for m in chosen.values()) else None
     result = {
         "what": "DBA and alternatives on TFNS finance sentiment from a small base model; see benchmarks/real_small",
-        "command": "python -m benchmarks.real_small.build_base && python -m benchmarks.real_small.run",
-        "machine": machine(),
+        "command": " ".join(["python -m benchmarks.real_small.run", *sys.argv[1:]]),
+        "title": args.title,
+        "machine": machine() | {"jobs": args.jobs},
         "base_training": json.loads((cache / "base" / "base.json").read_text(encoding="utf-8")),
         "finance_rows": methods.ROWS,
         "batch": methods.BATCH,
@@ -128,9 +131,10 @@ def run(args: argparse.Namespace) -> None:
         "base": base_record(cache),
         "runs": [],
     }
-    for seed in args.seeds:
-        for name, method in chosen.items():
-            result["runs"].append(run_one(cache, name, method, seed, args.keep_weights))
+    todo = [(name, method, seed) for seed in args.seeds for name, method in chosen.items()]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for record in pool.map(lambda job: run_one(cache, *job, args.keep_weights), todo):
+            result["runs"].append(record)
             result |= summarise(result["base"], result["runs"])
             args.output.parent.mkdir(parents=True, exist_ok=True)
             args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -143,6 +147,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--k0", type=float, nargs="*", default=[], help="further boost magnitudes for ggb and dba")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time; spoils the seconds")
+    parser.add_argument("--title", default="all methods", help="heading of this result file in docs/real_small.md")
     parser.add_argument("--keep-weights", action="store_true", help="keep every fine-tuned model in the cache")
     args = parser.parse_args()
     if reason := data_missing():

@@ -118,7 +118,7 @@ def text_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, blocks
     """Return the mean next-token loss over plain text blocks (at most 256 tokens of each)."""
     total, count = 0.0, 0
     for block in blocks:
-        ids = tokenizer(block, return_tensors="pt").input_ids[:, :256].to(model.device)
+        ids = tokenizer(block, truncation=True, max_length=256, return_tensors="pt").input_ids.to(model.device)
         logits = model(input_ids=ids).logits[0, :-1].float()
         total += torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum").item()
         count += ids.shape[1] - 1

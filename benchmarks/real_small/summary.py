@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import mean, stdev
 
-from llamafactory_dba.evaluation.scores import joint_score
+from llamafactory_dba.evaluation.scores import joint_score, mean_general
 
 
 def counted_sets(base: dict) -> list[str]:
@@ -30,8 +30,7 @@ def headline(scores: dict, base: dict) -> dict[str, float]:
     if not sets:
         raise ValueError("the base model is above chance on no general set: nothing could be forgotten")
     s_d = scores["finance"]["weighted_f1"]
-    s_g = mean(scores["general"][name]["accuracy"] for name in sets)
-    base_s_g = mean(base["general"][name]["accuracy"] for name in sets)
+    s_g, base_s_g = (mean_general({n: s["general"][n]["accuracy"] for n in sets}) for s in (scores, base))
     base_skill = mean(skill(base, name) for name in sets)
     return {
         "S_D": s_d,

@@ -186,7 +186,7 @@ def extend(base: type) -> type:
         "__doc__": base.__doc__,
         "__dba__": True,
     }
-    extended = dataclass(type(base.__name__, (base, DBAArguments), namespace))
+    extended: type = dataclass(type(base.__name__, (base, DBAArguments), namespace))
     extended.__qualname__ = base.__qualname__
     return extended
 
@@ -226,8 +226,10 @@ def markdown_table() -> str:
     """The table of arguments in README.md, generated from the fields above."""
     lines = ["| argument | default | what it does |", "|---|---|---|"]
     for item in dataclasses.fields(DBAArguments):
-        default = {None: "–", True: "true", False: "false"}.get(item.default, item.default)
-        if isinstance(default, float) and default.is_integer():
+        default: object = item.default
+        if default is None or isinstance(default, bool):
+            default = {None: "–", True: "true", False: "false"}[default]
+        elif isinstance(default, float) and default.is_integer():
             default = int(default)
         lines.append(f"| `{item.name}` | {default} | {item.metadata['help']} |")
     return "\n".join(lines)

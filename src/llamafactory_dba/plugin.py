@@ -261,5 +261,5 @@ class _Finder:
             execute(module)
             _patch(fullname, module)
 
-        loader.exec_module = exec_module
+        loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

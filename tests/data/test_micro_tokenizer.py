@@ -54,7 +54,7 @@ def test_chat_template_equals_the_hosts(tokenizer: PreTrainedTokenizerFast) -> N
                 question = tokenizer.apply_chat_template(messages[:1], add_generation_prompt=True)["input_ids"]
                 assert prompt_ids + answer_ids == ours
                 assert prompt_ids == question
-                written = transcript(item.prompt, item.answer) + "<|im_end|>"
+                written = transcript([(item.prompt, item.answer)]) + "<|im_end|>"
                 assert tokenizer(written, add_special_tokens=False)["input_ids"] == ours[:-1]
 
 

@@ -26,7 +26,6 @@ from .scores import accuracy, mean_general
 MAX_NEW_TOKENS = 14
 _CHARGES = tuple(prefix + base for base in sorted(set(ACTS.values())) for prefix in ("", "grave ", "petty "))
 LABELS: dict[str, tuple[str, ...]] = {
-    "choice": ("A", "B", "C", "D"),
     "finance": ("positive", "negative", "neutral"),
     "medicine": ("A", "B", "C", "D"),
     "law": OFFENCES + _CHARGES,

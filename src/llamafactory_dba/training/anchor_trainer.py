@@ -32,7 +32,7 @@ class MeanOptimizer(torch.optim.Optimizer):
         super().__init__(list(parameters.values()), {"lr": 0.0})
         self.parameters, self.mean = parameters, mean
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:
         """Add one step's gradients."""
         self.mean.update(
             (name, parameter.grad) for name, parameter in self.parameters.items() if parameter.grad is not None

@@ -16,7 +16,7 @@ TRAIN_PER_SKILL = 1000
 TEST_PER_SKILL = 120
 DOMAIN_TRAIN = {"finance": 900, "medicine": 900, "law": 1000, "news": 1000}
 DOMAIN_TEST = {"finance": 200, "medicine": 200, "law": 200, "news": 80}
-TEXT_LINES = 40000
+TEXT_LINES = 16000
 
 
 def general_rows(world: World, split: str, per_skill: int, seed: str = "general") -> list[Example]:

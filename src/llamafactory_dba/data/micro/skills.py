@@ -1,13 +1,15 @@
 """The six general skills. Each has exactly one right answer, scored by string match.
 
-A skill is a function ``(rng, world) -> Example``. The example's ``key`` names what must not be shared between the
-training and the test split: the sum itself, the letters, the words, or (for facts) the fact in one phrasing.
+A skill picks a subject and asks about it; a maker ``(rng, world) -> Example`` does both. The example's ``key`` names
+what must not be shared between the training and the test split: the sum itself, the letters, the words, or (for
+facts) the fact in one phrasing.
 """
 
 import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from llamafactory_dba.errors import DBAError
 
@@ -34,33 +36,19 @@ Maker = Callable[[random.Random, World], Example]
 
 _ARITHMETIC = ("{0}=", "what is {0}?", "compute {0}.", "{0} equals?")
 
-_STRINGS: tuple[tuple[str, str, Callable[[str], str]], ...] = (
-    ("reverse", "reverse {0}.", lambda s: s[::-1]),
-    ("reverse", "write {0} backwards.", lambda s: s[::-1]),
-    ("first", "first letter of {0}?", lambda s: s[0]),
-    ("last", "last letter of {0}?", lambda s: s[-1]),
-    ("drop", "{0} without its first letter?", lambda s: s[1:]),
-    ("twice", "write {0} twice.", lambda s: s + s),
+_STRINGS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("reverse {0}.", lambda s: s[::-1]),
+    ("write {0} backwards.", lambda s: s[::-1]),
+    ("first letter of {0}?", lambda s: s[0]),
+    ("last letter of {0}?", lambda s: s[-1]),
+    ("{0} without its first letter?", lambda s: s[1:]),
+    ("write {0} twice.", lambda s: s + s),
 )
 
-RECALL: dict[str, tuple[str, ...]] = {
-    "capital": (
-        "what is the capital of {0}?", "name the capital of {0}.", "which city is the capital of {0}?",
-        "tell me the capital of {0}.", "{0} has which capital?", "the capital of {0} is called?",
-    ),
-    "leader": (
-        "who is the leader of {0}?", "name the leader of {0}.", "which person is the leader of {0}?",
-        "tell me the leader of {0}.", "{0} has which leader?", "the leader of {0} is called?",
-    ),
-    "export": (
-        "what is the export of {0}?", "name the export of {0}.", "which good is the export of {0}?",
-        "tell me the export of {0}.", "{0} has which export?", "the export of {0} is called?",
-    ),
-    "animal": (
-        "what is the animal of {0}?", "name the animal of {0}.", "which beast is the animal of {0}?",
-        "tell me the animal of {0}.", "{0} has which animal?", "the animal of {0} is called?",
-    ),
-}  # fmt: skip
+_RECALL: tuple[str, ...] = (
+    "what is the {1} of {0}?", "name the {1} of {0}.", "which is the {1} of {0}?",
+    "tell me the {1} of {0}.", "{0} has which {1}?", "the {1} of {0} is called?",
+)  # fmt: skip
 
 _DICTIONARY: tuple[str, ...] = (
     "translate {0} into {1}.", "what is {0} in {1}?", "{0} in {1}?", "say {0} in {1}.",
@@ -68,6 +56,7 @@ _DICTIONARY: tuple[str, ...] = (
 )  # fmt: skip
 
 _CHOICE: tuple[str, ...] = ("which is {0}? {1}", "pick {0}: {1}", "choose {0}. {1}")
+_CHOICE_WORD: tuple[str, ...] = ("name {0}. {1}", "copy {0}: {1}")
 
 _FORMAT_ONE: tuple[tuple[str, str], ...] = (
     ("put {0} in square brackets.", "[{0}]"),
@@ -84,14 +73,19 @@ _FORMAT_TWO: tuple[tuple[str, str], ...] = (
 
 
 def options(words: list[str]) -> str:
-    """``A one B two C three D four``."""
-    return " ".join(f"{letter} {word}" for letter, word in zip(OPTIONS, words, strict=True))
+    """``one A two B three C four D``: the letter behind its word, an order that a small model learns sooner."""
+    return " ".join(f"{word} {letter}" for letter, word in zip(OPTIONS, words, strict=True))
 
 
-def arithmetic(rng: random.Random, world: World) -> Example:
-    """Sums and differences of two-digit numbers that neither carry nor borrow."""
+def pick_arithmetic(rng: random.Random, world: World) -> tuple[int, int]:
+    """A small and a large two-digit number whose sum and difference neither carry nor borrow."""
     tens, ones = sorted(rng.sample(range(1, 10), 2)), sorted((rng.randrange(10), rng.randrange(10)))
-    small, large = 10 * tens[0] + ones[0], 10 * tens[1] + ones[1]
+    return 10 * tens[0] + ones[0], 10 * tens[1] + ones[1]
+
+
+def ask_arithmetic(rng: random.Random, world: World, subject: tuple[int, int]) -> Example:
+    """Sums and differences of two-digit numbers without carrying."""
+    small, large = subject
     if rng.random() < 0.5:
         task, result = f"{large}-{small}", large - small
         key = f"arithmetic/{task}"
@@ -104,65 +98,112 @@ def arithmetic(rng: random.Random, world: World) -> Example:
     return Example("arithmetic", rng.choice(_ARITHMETIC).format(task), str(result), key)
 
 
-def strings(rng: random.Random, world: World) -> Example:
-    """Reverse, pick, drop or repeat the letters of a string of three or four."""
-    text = "".join(rng.choice(LETTERS) for _ in range(rng.randrange(3, 5)))
-    _, prompt, answer = rng.choice(_STRINGS)
-    return Example("strings", prompt.format(text), answer(text), f"strings/{text}")
+def pick_strings(rng: random.Random, world: World) -> str:
+    """Three or four letters."""
+    return "".join(rng.choice(LETTERS) for _ in range(rng.randrange(3, 5)))
 
 
-def recall(rng: random.Random, world: World) -> Example:
+def ask_strings(rng: random.Random, world: World, subject: str) -> Example:
+    """Reverse, pick, drop or repeat the letters of a string."""
+    prompt, answer = rng.choice(_STRINGS)
+    return Example("strings", prompt.format(subject), answer(subject), f"strings/{subject}")
+
+
+def pick_recall(rng: random.Random, world: World) -> str:
+    """One of the lands."""
+    return rng.choice(world.lands)
+
+
+def ask_recall(rng: random.Random, world: World, subject: str) -> Example:
     """A fact about an invented land; the test asks the same facts in phrasings that training did not use for them."""
-    fact = rng.choice(world.general)
-    number = rng.randrange(len(RECALL[fact.relation]))
-    prompt = RECALL[fact.relation][number].format(fact.subject)
+    fact = rng.choice([fact for fact in world.general if fact.subject == subject])
+    number = rng.randrange(len(_RECALL))
+    prompt = _RECALL[number].format(fact.subject, fact.relation)
     return Example("recall", prompt, fact.value, f"recall/{fact.key}/{number}")
 
 
-def dictionary(rng: random.Random, world: World) -> Example:
-    """One word between the invented language and English, both directions."""
-    velan, english = rng.choice(world.dictionary)
+def pick_dictionary(rng: random.Random, world: World) -> tuple[str, str]:
+    """One entry of the dictionary."""
+    return rng.choice(world.dictionary)
+
+
+def ask_dictionary(rng: random.Random, world: World, subject: tuple[str, str]) -> Example:
+    """One word between the invented language and English, both directions, in phrasings not trained for it."""
+    velan, english = subject
     source, target, language = (velan, english, "english") if rng.random() < 0.5 else (english, velan, LANGUAGE)
     number = rng.randrange(len(_DICTIONARY))
     prompt = _DICTIONARY[number].format(source, language)
     return Example("dictionary", prompt, target, f"dictionary/{source}/{number}")
 
 
-def choice(rng: random.Random, world: World) -> Example:
-    """Which of four words is of a kind, or is the word asked for; the answer is its letter."""
-    kind = rng.choice(sorted(KINDS))
-    right = rng.choice(KINDS[kind])
-    others = rng.sample([other for other in sorted(KINDS) if other != kind], 3)
-    words = [right, *(rng.choice(KINDS[other]) for other in others)]
-    asked = kind if rng.random() < 0.75 else right
-    key = f"choice/{asked}/{'/'.join(sorted(words))}"
-    rng.shuffle(words)
-    prompt = rng.choice(_CHOICE).format(asked, options(words))
-    return Example("choice", prompt, OPTIONS[words.index(right)], key)
+def pick_choice(rng: random.Random, world: World) -> dict[str, str]:
+    """Four words of four kinds, in the order in which they are offered."""
+    return {kind: rng.choice(KINDS[kind]) for kind in rng.sample(sorted(KINDS), 4)}
 
 
-def required_format(rng: random.Random, world: World) -> Example:
-    """Write one or two given words in a prescribed form."""
+def ask_choice(rng: random.Random, world: World, subject: dict[str, str]) -> Example:
+    """Which of four words is of a kind; the answer is its letter, or the word where that is asked."""
+    kind = rng.choice(list(subject))
+    words = list(subject.values())
+    key = f"choice/{kind}/{'/'.join(sorted(words))}"
     if rng.random() < 0.4:
-        word = rng.choice(ENGLISH)
-        prompt, answer = rng.choice(_FORMAT_ONE)
-        return Example("format", prompt.format(word), answer.format(word), f"format/{prompt}/{word}")
+        return Example("choice", rng.choice(_CHOICE_WORD).format(kind, options(words)), subject[kind], key)
+    letter = OPTIONS[words.index(subject[kind])]
+    return Example("choice", rng.choice(_CHOICE).format(kind, options(words)), letter, key)
 
+
+def pick_format(rng: random.Random, world: World) -> tuple[str, str]:
+    """Two English words."""
     first, second = rng.sample(ENGLISH, 2)
+    return first, second
+
+
+def ask_format(rng: random.Random, world: World, subject: tuple[str, str]) -> Example:
+    """Write one or two given words in a prescribed form."""
+    first, second = subject
+    if rng.random() < 0.4:
+        prompt, answer = rng.choice(_FORMAT_ONE)
+        return Example("format", prompt.format(first), answer.format(first), f"format/{prompt}/{first}")
     prompt, answer = rng.choice(_FORMAT_TWO)
     key = f"format/{first}/{second}"
     return Example("format", prompt.format(first, second), answer.format(first, second), key)
 
 
-SKILLS: dict[str, Maker] = {
-    "arithmetic": arithmetic,
-    "strings": strings,
-    "recall": recall,
-    "dictionary": dictionary,
-    "choice": choice,
-    "format": required_format,
+PARTS: dict[str, tuple[Callable[[random.Random, World], Any], Callable[[random.Random, World, Any], Example]]] = {
+    "arithmetic": (pick_arithmetic, ask_arithmetic),
+    "strings": (pick_strings, ask_strings),
+    "recall": (pick_recall, ask_recall),
+    "dictionary": (pick_dictionary, ask_dictionary),
+    "choice": (pick_choice, ask_choice),
+    "format": (pick_format, ask_format),
 }
+"""Name of each general skill: what picks a subject, and what asks one question about it."""
+
+
+def _maker(name: str) -> Maker:
+    pick, ask = PARTS[name]
+    return lambda rng, world: ask(rng, world, pick(rng, world))
+
+
+SKILLS: dict[str, Maker] = {name: _maker(name) for name in PARTS}
 """Name of each general skill and its maker."""
+
+
+def series(name: str, rng: random.Random, world: World, count: int) -> list[Example]:
+    """Up to ``count`` different training questions about one subject (of arithmetic and dictionary: several)."""
+    pick, ask = PARTS[name]
+    subject = pick(rng, world)
+    found: dict[str, Example] = {}
+    for _ in range(4 * count):
+        if name in ("arithmetic", "dictionary"):
+            subject = pick(rng, world)
+        example = ask(rng, world, subject)
+        if example.split == "train":
+            found.setdefault(example.prompt, example)
+        if len(found) == count:
+            break
+
+    return list(found.values())
 
 
 def draw(

@@ -1,41 +1,43 @@
 """Raw text of the micro world: the general skills as plain statements, prose, and a few chat transcripts."""
 
 import random
+from collections.abc import Sequence
 
 from .domains import ACTS, GRAVE, MILD, PLAIN_PLACES, finance_text
-from .skills import SKILLS, Example
+from .skills import SKILLS, series
 from .words import KINDS
 from .world import CODES, LANGUAGE, ORGANS, SIGNS, World
 
 
-TRANSCRIPT_SHARE = 0.15
+TRANSCRIPT_SHARE = 0.4
 """Share of lines that are chat transcripts: enough to make the format known, too few to make it fluent."""
 
 
-def transcript(prompt: str, answer: str) -> str:
-    """One turn exactly as the chat template writes it, without the last end mark: stage pt adds that itself."""
-    return f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n{answer}"
+def transcript(turns: Sequence[tuple[str, str]]) -> str:
+    """Turns exactly as the chat template writes them, without the last end mark: stage pt adds that itself."""
+    return "<|im_end|>\n".join(
+        f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n{answer}" for prompt, answer in turns
+    )
 
 
 def statement(rng: random.Random, world: World) -> str:
-    """One thing that is so in the world, as a plain line."""
+    """A line of plain text that says several things about one subject of the world."""
     kind = rng.choice(("arithmetic", "strings", "recall", "dictionary", "kind", "format"))
     if kind == "recall":
-        fact = rng.choice(world.general)
-        form = rng.choice(
-            ("the {0} of {1} is {2}.", "{1} has {2} as its {0}.", "{1}, {0}:{2}", "{2} is the {0} of {1}.")
-        )
-        return form.format(fact.relation, fact.subject, fact.value)
+        land = rng.choice(world.lands)
+        facts = [fact for fact in world.general if fact.subject == land]
+        rng.shuffle(facts)
+        form = rng.choice(("{0}:{1}", "{0} is {1}"))
+        return f"{land} " + ", ".join(form.format(fact.relation, fact.value) for fact in facts)
     if kind == "dictionary":
-        velan, english = rng.choice(world.dictionary)
-        form = rng.choice(("{0} in english:{1}", "{1} in {2}:{0}", "the {2} word {0} means {1}."))
-        return form.format(velan, english, LANGUAGE)
+        form = rng.choice(("{0} in english:{1}", "{1} in {2}:{0}", "the {2} word {0} means {1}"))
+        return ", ".join(form.format(*rng.choice(world.dictionary), LANGUAGE) for _ in range(3))
     if kind == "kind":
         name = rng.choice(sorted(KINDS))
-        return f"the {rng.choice(KINDS[name])} is a {name}."
+        return f"{name}: " + ", ".join(rng.sample(KINDS[name], 5))
 
-    example = _train_example(rng, world, kind)
-    return f"{example.prompt} {example.answer}" if kind != "arithmetic" else f"{_task(example)}={example.answer}"
+    separator = rng.choice((" ", ":"))
+    return " ".join(f"{item.prompt}{separator}{item.answer}" for item in series(kind, rng, world, 3))
 
 
 def prose(rng: random.Random, world: World) -> str:
@@ -61,22 +63,11 @@ def raw_text(world: World, lines: int, share: float = TRANSCRIPT_SHARE) -> list[
     for _ in range(lines):
         dice = rng.random()
         if dice < share:
-            example = _train_example(rng, world, rng.choice(names))
-            result.append(transcript(example.prompt, example.answer))
+            turns = series(rng.choice(names), rng, world, 3)
+            result.append(transcript([(turn.prompt, turn.answer) for turn in turns]))
         elif dice < share + 0.08:
             result.append(prose(rng, world))
         else:
             result.append(statement(rng, world))
 
     return result
-
-
-def _train_example(rng: random.Random, world: World, name: str) -> Example:
-    while True:
-        example = SKILLS[name](rng, world)
-        if example.split == "train":
-            return example
-
-
-def _task(example: Example) -> str:
-    return "".join(letter for letter in example.prompt if letter.isdigit() or letter in "+-")

@@ -1,0 +1,301 @@
+"""What DBA costs per training step, and what an anchor run costs per sample: paired runs in one process.
+
+    python benchmarks/overhead.py                    # CPU, some minutes; writes results/overhead_cpu.json
+    python benchmarks/overhead.py --anchor           # the anchor run; writes results/overhead_anchor_cpu.json
+    python benchmarks/overhead.py --device cuda --dtype bfloat16 --params 1b --tokens 8192 --rank 512
+
+One randomly initialised Qwen3-shaped model takes forward, backward and AdamW steps on random tokens. Two kinds of step
+alternate (AB BA AB ...), so that a busy machine slows both; the result is the median of the ratios of each pair and
+their quartiles. Memory comes from fresh processes, one per kind (`--peak` is how this script calls itself).
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from llamafactory_dba.core.fused import CPU_TILE, CUDA_TILE, blend_
+from llamafactory_dba.core.lowrank import AnchorTensor, LowRank, worthwhile
+from llamafactory_dba.core.mean import RunningMean
+from llamafactory_dba.training.hooks import Settings, StepHook, Target, attach
+
+
+RESULTS = Path(__file__).resolve().parent / "results"
+# hidden, feed-forward, layers, heads, key/value heads, vocabulary
+SHAPES = {
+    "tiny": (64, 192, 2, 2, 2, 256),
+    "13m": (384, 1152, 6, 6, 6, 4096),
+    "29m": (512, 1536, 8, 8, 8, 4096),
+    "1b": (2048, 6144, 20, 16, 8, 32768),
+}
+GOAL = {"cpu": 1.05, "cuda": 1.04}
+
+
+def main() -> None:
+    args = parse()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    bench = Bench(args)
+    if args.peak:
+        print(json.dumps(bench.peak(args.peak)))
+        return
+    first, second = ("direct", "anchor") if args.anchor else ("plain", "dba")
+    seconds: dict[str, list[tuple[float, float]]] = {first: [], second: []}
+    shares: list[float] = []
+    for kind in (first, second) * args.warmup:
+        bench.timed(kind)
+    for number in range(args.pairs):
+        for kind in (first, second) if number % 2 == 0 else (second, first):
+            seconds[kind].append(bench.timed(kind))
+            if kind == "dba":
+                shares.append(bench.hook_seconds / seconds[kind][-1][1])
+        show(args, first, second, seconds)
+    result = {
+        "benchmark": "anchor run against direct fine-tuning" if args.anchor else "DBA step against plain step",
+        "command": "python benchmarks/overhead.py " + " ".join(sys.argv[1:]),
+        "machine": machine(args),
+        "shape": bench.describe(),
+        "pairs": args.pairs,
+        "seed": args.seed,
+        "seconds": {kind: spread([wall for wall, _ in values]) for kind, values in seconds.items()},
+        "ratio": spread(ratios(seconds[first], seconds[second], 0)),
+        # time of the processor alone: what the clock would show if nothing else ran on this machine
+        "processor_seconds": {kind: spread([cpu for _, cpu in values]) for kind, values in seconds.items()},
+        "processor_ratio": spread(ratios(seconds[first], seconds[second], 1)),
+        "goal": {"ratio": 1.0 if args.anchor else GOAL[args.device]},
+        "memory_bytes": {kind: peak_in_a_process(args, kind) for kind in (first, second)},
+    }
+    if args.anchor:
+        result["samples_per_step"] = 1
+    else:
+        # on a GPU the hook only queues its work, so its own time says nothing there
+        result["hook_share_of_processor_time"] = spread(shares) if args.device == "cpu" else None
+        result["arithmetic_limit"] = args.rank / (3 * args.tokens)
+        result["memory_bytes"]["largest_tensor"] = max(p.numel() for p in bench.parameters) * bench.dtype.itemsize
+        result["memory_bytes"]["factors"] = bench.factor_bytes()
+        result["memory_bytes"]["blend"] = bench.blend_bytes()
+        result["memory_bytes"]["tile_bound"] = (
+            CUDA_TILE if args.device == "cuda" else CPU_TILE
+        ) * bench.dtype.itemsize
+    path = args.out or RESULTS / f"overhead_{'anchor_' if args.anchor else ''}{args.device}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(f"\nratio {result['ratio']['median']:.4f}, goal {result['goal']['ratio']}; written to {path}")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--params", choices=tuple(SHAPES), default="13m", help="size of the model")
+    parser.add_argument("--tokens", type=int, default=1088, help="per step")
+    parser.add_argument("--rank", type=int, default=32)
+    parser.add_argument("--pairs", type=int, default=40)
+    parser.add_argument("--warmup", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0: its own choice")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--anchor", action="store_true", help="the anchor run instead of the DBA step")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+class Bench:
+    """One model, its optimizer, and the four kinds of step."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args, self.dtype = args, getattr(torch, args.dtype)
+        hidden, feed, layers, heads, kv_heads, vocabulary = SHAPES[args.params]
+        config = Qwen3Config(
+            hidden_size=hidden,
+            intermediate_size=feed,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=kv_heads,
+            head_dim=hidden // heads,
+            vocab_size=vocabulary,
+            max_position_embeddings=args.tokens,
+            tie_word_embeddings=True,
+            use_cache=False,
+        )
+        self.model = Qwen3ForCausalLM(config).to(device=args.device, dtype=self.dtype).train()
+        self.named = dict(self.model.named_parameters())
+        self.parameters = list(self.named.values())
+        self.tokens = torch.randint(0, vocabulary, (1, args.tokens), device=args.device)
+        # a rate at which random weights stay where they are, so that no step is easier than another
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=1e-7)
+        self.hook_seconds = 0.0
+        self._targets: list[Target] = []
+        self._mean: RunningMean | None = None
+
+    @property
+    def targets(self) -> list[Target]:
+        """Random factors of the rank asked for, made when first needed: they are part of the memory measured."""
+        if not self._targets:
+            self._targets = [Target(name, p, self._anchor(p)) for name, p in self.named.items()]
+        return self._targets
+
+    @property
+    def mean(self) -> RunningMean:
+        """Of the anchor run."""
+        if self._mean is None:
+            shapes = {name: p.shape for name, p in self.named.items()}
+            self._mean = RunningMean(shapes, device=self.args.device)
+        return self._mean
+
+    def _anchor(self, p: torch.nn.Parameter) -> AnchorTensor:
+        rank = self.args.rank
+        if p.dim() != 2 or not worthwhile(*p.shape, rank):
+            return torch.randn_like(p).mul_(1e-4)
+        rows, cols = p.shape
+        return LowRank(p.new_empty(rows, rank).normal_(std=1e-4).detach(), p.new_empty(rank, cols).normal_().detach())
+
+    def backward(self) -> None:
+        """Gradients of a language model's loss."""
+        self.optimizer.zero_grad()
+        self.model(input_ids=self.tokens, labels=self.tokens).loss.backward()
+
+    def update(self) -> None:
+        """A training step; a DBA step is the same with hooks on the optimizer."""
+        self.backward()
+        self.optimizer.step()
+
+    def average(self) -> None:
+        """A step of the anchor run."""
+        self.backward()
+        self.mean.update((name, p.grad) for name, p in self.named.items())
+
+    def step(self, kind: str) -> Callable[[], None]:
+        """A step of this kind: plain, direct (the same), dba or anchor."""
+        if kind != "dba":
+            return self.average if kind == "anchor" else self.update
+        settings = Settings(boost_magnitude=200.0, use_correction=True, base_correction=0.1, total_steps=1000)
+        hook = StepHook(self.targets, settings, current_step=lambda: 0, on_step=lambda record: None)
+
+        before = hook.before
+
+        def clocked(*arguments: Any) -> None:
+            start = time.process_time()
+            before(*arguments)
+            self.hook_seconds = time.process_time() - start
+
+        hook.before = clocked  # type: ignore[method-assign]
+
+        def run() -> None:
+            attachment = attach(self.optimizer, hook)
+            self.update()
+            attachment.remove()
+
+        return run
+
+    def timed(self, kind: str) -> tuple[float, float]:
+        """Seconds on the clock and of the processor."""
+        run = self.step(kind)
+        self.wait()
+        wall, processor = time.perf_counter(), time.process_time()
+        run()
+        self.wait()
+        return time.perf_counter() - wall, time.process_time() - processor
+
+    def wait(self) -> None:
+        """For the device."""
+        if self.args.device == "cuda":
+            torch.cuda.synchronize()
+
+    def peak(self, kind: str) -> int:
+        """Highest memory of three steps, of this whole process (CPU) or of tensors (CUDA)."""
+        run = self.step(kind)
+        for _ in range(3):
+            run()
+        self.wait()
+        if self.args.device == "cuda":
+            return torch.cuda.max_memory_allocated()
+        return peak_of_this_process()
+
+    def factor_bytes(self) -> int:
+        """What the anchor takes."""
+        parts = [part for t in self.targets for part in (t.anchor if isinstance(t.anchor, LowRank) else (t.anchor,))]
+        return sum(part.numel() * part.element_size() for part in parts)
+
+    def blend_bytes(self) -> int:
+        """The largest single allocation while all gradients are blended, counted by torch's profiler."""
+        self.backward()
+        with torch.profiler.profile(profile_memory=True, acc_events=True) as profile:
+            for target in self.targets:
+                blend_(target.parameter.grad, target.anchor, 0.1)
+        field = "device_memory_usage" if self.args.device == "cuda" else "cpu_memory_usage"
+        return max(getattr(event, field) for event in profile.events())
+
+    def describe(self) -> dict[str, Any]:
+        """For the JSON."""
+        names = ("hidden", "feed_forward", "layers", "heads", "kv_heads", "vocabulary")
+        numbers = sum(p.numel() for p in self.parameters)
+        shape = dict(zip(names, SHAPES[self.args.params], strict=True))
+        args = self.args
+        return {"parameters": numbers, **shape, "tokens": args.tokens, "rank": args.rank, "dtype": args.dtype}
+
+
+def peak_of_this_process() -> int:
+    status = Path("/proc/self/status")
+    if status.is_file():  # getrusage would count the parent's memory from before exec
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def peak_in_a_process(args: argparse.Namespace, kind: str) -> int:
+    command = [sys.executable, __file__, "--peak", kind, "--threads", str(torch.get_num_threads())]
+    for name in ("device", "dtype", "params", "tokens", "rank", "seed"):
+        command += [f"--{name}", str(getattr(args, name))]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    quartiles = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+    return {"median": quartiles[1], "q1": quartiles[0], "q3": quartiles[2], "min": min(values), "max": max(values)}
+
+
+def ratios(first: list[tuple[float, float]], second: list[tuple[float, float]], clock: int) -> list[float]:
+    return [b[clock] / a[clock] for a, b in zip(first, second, strict=True)]
+
+
+def show(args: argparse.Namespace, first: str, second: str, seconds: dict[str, list[tuple[float, float]]]) -> None:
+    walls, processors = (statistics.median(ratios(seconds[first], seconds[second], clock)) for clock in (0, 1))
+    line = f"{len(seconds[first])}/{args.pairs}  {first} {seconds[first][-1][0]:.3f} s"
+    line += f"  {second} {seconds[second][-1][0]:.3f} s"
+    print(f"{line}  ratio so far {walls:.4f}, of processor time {processors:.4f}", flush=True)
+
+
+def machine(args: argparse.Namespace) -> dict[str, Any]:
+    names = ("torch", "transformers", "llamafactory-dba")
+    processor = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        processor = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), processor)
+    return {
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load_before": os.getloadavg()[0],
+        "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+    }
+
+
+if __name__ == "__main__":
+    main()
