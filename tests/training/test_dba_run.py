@@ -164,8 +164,20 @@ OPTIMIZERS = {
     "rmsprop": {"optim": "rmsprop"},
     "muon": {"use_muon": True},
     "adam_mini": {"use_adam_mini": True, "needs": "adam_mini"},
-    "galore": {"use_galore": True, "galore_rank": 4, "galore_target": "all", "needs": "galore_torch"},
-    "apollo": {"use_apollo": True, "apollo_rank": 4, "apollo_target": "all", "needs": "apollo_torch"},
+    "galore": {
+        "use_galore": True,
+        "optim": "adamw_torch",
+        "galore_rank": 4,
+        "galore_target": "all",
+        "needs": "galore_torch",
+    },
+    "apollo": {
+        "use_apollo": True,
+        "optim": "adamw_torch",
+        "apollo_rank": 4,
+        "apollo_target": "all",
+        "needs": "apollo_torch",
+    },
 }
 
 

@@ -19,6 +19,9 @@ from .views import trainable_tensors
 
 logger = logging.get_logger("llamafactory.dba")
 
+# Counting tokens waits for the device, so the rate is not shown at every step.
+SECONDS_BETWEEN_RATES = 2.0
+
 
 class MeanOptimizer(torch.optim.Optimizer):
     """Takes the place of the optimizer: `step` feeds the gradients to a running mean and leaves the weights alone.
@@ -103,6 +106,7 @@ class AnchorProgress(TrainerCallback):
         self.seconds = 0.0
         self._started = 0.0
         self._tokens_before = 0
+        self._resumed_at = self._shown = 0.0
         self._bar: Any = None
 
     def on_train_begin(
@@ -118,7 +122,7 @@ class AnchorProgress(TrainerCallback):
             logger.info_rank0(f"DBA: resuming the anchor run after step {state.global_step} of {state.max_steps}.")
         self._started = time.monotonic() - self.seconds
         self._tokens_before = int(self.trainer.dba_tokens)
-        self._resumed_at = time.monotonic()
+        self._resumed_at = self._shown = time.monotonic()
         self._bar = tqdm(
             total=state.max_steps,
             initial=state.global_step,
@@ -133,7 +137,10 @@ class AnchorProgress(TrainerCallback):
     ) -> None:
         """Report, decide, save."""
         self._bar.update(1)
-        self.seconds = time.monotonic() - self._started
+        now = time.monotonic()
+        self.seconds = now - self._started
+        if now - self._shown > SECONDS_BETWEEN_RATES:
+            self._show()
         last = state.global_step >= state.max_steps
         if last or state.global_step % self.arguments.dba_anchor_check_steps == 0:
             self._check(state, control)
@@ -155,10 +162,8 @@ class AnchorProgress(TrainerCallback):
     def _check(self, state: TrainerState, control: TrainerControl) -> None:
         # Ranks hold equal means (gradients are averaged before the step), so they decide alike without talking.
         cosine = self.trainer.dba_mean.half_cosine()
-        tokens = (int(self.trainer.dba_tokens) - self._tokens_before) * self.trainer.args.world_size
-        rate = tokens / max(1e-9, time.monotonic() - self._resumed_at)
         self.half_cosines.append((state.global_step, cosine))
-        self._bar.set_postfix_str(f"{rate:,.0f} tokens/s, cosine of halves {cosine:.4f}")
+        rate = self._show()
         logger.info_rank0(
             f"DBA: step {state.global_step}/{state.max_steps}, cosine between data halves {cosine:.4f}, "
             f"{rate:,.0f} tokens/s"
@@ -169,6 +174,15 @@ class AnchorProgress(TrainerCallback):
                 f"DBA: cosine {cosine:.4f} >= {threshold:g}, stopping early: more data would add little."
             )
             control.should_training_stop = True
+
+    def _show(self) -> float:
+        """Refresh the bar; returns tokens per second over all ranks since this process started."""
+        self._shown = time.monotonic()
+        tokens = (int(self.trainer.dba_tokens) - self._tokens_before) * self.trainer.args.world_size
+        rate = tokens / max(1e-9, self._shown - self._resumed_at)
+        cosine = f", cosine of halves {self.half_cosines[-1][1]:.4f}" if self.half_cosines else ""
+        self._bar.set_postfix_str(f"{rate:,.0f} tokens/s{cosine}")
+        return rate
 
     def _save(self, args: TrainingArguments, state: TrainerState) -> None:
         tokens = self.trainer.accelerator.gather(self.trainer.dba_tokens[None]).cpu()
