@@ -54,14 +54,13 @@ def main() -> None:
         return
     first, second = ("direct", "anchor") if args.anchor else ("plain", "dba")
     seconds: dict[str, list[tuple[float, float]]] = {first: [], second: []}
-    shares: list[float] = []
+    tails: dict[str, list[float]] = {first: [], second: []}
     for kind in (first, second) * args.warmup:
         bench.timed(kind)
     for number in range(args.pairs):
         for kind in (first, second) if number % 2 == 0 else (second, first):
             seconds[kind].append(bench.timed(kind))
-            if kind == "dba":
-                shares.append(bench.hook_seconds / seconds[kind][-1][1])
+            tails[kind].append(bench.tail_seconds)
         show(args, first, second, seconds)
     result = {
         "benchmark": "anchor run against direct fine-tuning" if args.anchor else "DBA step against plain step",
@@ -75,14 +74,14 @@ def main() -> None:
         # time of the processor alone: what the clock would show if nothing else ran on this machine
         "processor_seconds": {kind: spread([cpu for _, cpu in values]) for kind, values in seconds.items()},
         "processor_ratio": spread(ratios(seconds[first], seconds[second], 1)),
+        # what follows the backward pass, the only part that differs: AdamW, with the hooks around it, or the mean
+        "after_backward_processor_seconds": {kind: spread(values) for kind, values in tails.items()},
         "goal": {"ratio": 1.0 if args.anchor else GOAL[args.device]},
         "memory_bytes": {kind: peak_in_a_process(args, kind) for kind in (first, second)},
     }
     if args.anchor:
         result["samples_per_step"] = 1
     else:
-        # on a GPU the hook only queues its work, so its own time says nothing there
-        result["hook_share_of_processor_time"] = spread(shares) if args.device == "cpu" else None
         result["arithmetic_limit"] = args.rank / (3 * args.tokens)
         result["memory_bytes"]["largest_tensor"] = max(p.numel() for p in bench.parameters) * bench.dtype.itemsize
         result["memory_bytes"]["factors"] = bench.factor_bytes()
@@ -137,7 +136,7 @@ class Bench:
         self.tokens = torch.randint(0, vocabulary, (1, args.tokens), device=args.device)
         # a rate at which random weights stay where they are, so that no step is easier than another
         self.optimizer = torch.optim.AdamW(self.parameters, lr=1e-7)
-        self.hook_seconds = 0.0
+        self.tail_seconds = 0.0
         self._targets: list[Target] = []
         self._mean: RunningMean | None = None
 
@@ -171,12 +170,18 @@ class Bench:
     def update(self) -> None:
         """A training step; a DBA step is the same with hooks on the optimizer."""
         self.backward()
-        self.optimizer.step()
+        self._clocked(self.optimizer.step)
 
     def average(self) -> None:
         """A step of the anchor run."""
         self.backward()
-        self.mean.update((name, p.grad) for name, p in self.named.items())
+        self._clocked(lambda: self.mean.update((name, p.grad) for name, p in self.named.items()))
+
+    def _clocked(self, tail: Callable[[], Any]) -> None:
+        # on a GPU this is the time to queue the work only
+        start = time.process_time()
+        tail()
+        self.tail_seconds = time.process_time() - start
 
     def step(self, kind: str) -> Callable[[], None]:
         """A step of this kind: plain, direct (the same), dba or anchor."""
@@ -184,15 +189,6 @@ class Bench:
             return self.average if kind == "anchor" else self.update
         settings = Settings(boost_magnitude=200.0, use_correction=True, base_correction=0.1, total_steps=1000)
         hook = StepHook(self.targets, settings, current_step=lambda: 0, on_step=lambda record: None)
-
-        before = hook.before
-
-        def clocked(*arguments: Any) -> None:
-            start = time.process_time()
-            before(*arguments)
-            self.hook_seconds = time.process_time() - start
-
-        hook.before = clocked  # type: ignore[method-assign]
 
         def run() -> None:
             attachment = attach(self.optimizer, hook)
@@ -260,7 +256,10 @@ def peak_in_a_process(args: argparse.Namespace, kind: str) -> int:
     command = [sys.executable, __file__, "--peak", kind, "--threads", str(torch.get_num_threads())]
     for name in ("device", "dtype", "params", "tokens", "rank", "seed"):
         command += [f"--{name}", str(getattr(args, name))]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+    # memory that is freed goes back to the system at once, or the peak would depend on how the heap is fragmented
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    return int(output.split()[-1])
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -289,7 +288,7 @@ def machine(args: argparse.Namespace) -> dict[str, Any]:
         "processor": processor,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "load_before": os.getloadavg()[0],
+        "load_average": os.getloadavg()[0],
         "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
         "system": platform.platform(),
         "python": platform.python_version(),

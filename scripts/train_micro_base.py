@@ -20,7 +20,7 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, Qwen3Config, Qwen3ForCausalLM
 
-from llamafactory_dba.data.micro.files import general_rows, write_jsonl
+from llamafactory_dba.data.micro.files import TEXT_LINES, general_rows, write_jsonl
 from llamafactory_dba.data.micro.text import raw_text
 from llamafactory_dba.data.micro.tokenizer import TEMPLATE, save_tokenizer
 from llamafactory_dba.data.micro.world import SEED, make_world
@@ -30,7 +30,6 @@ from llamafactory_dba.evaluation.micro import evaluate, table
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "examples" / "micro" / "models"
 SFT_ROWS_PER_SKILL = 5000
-TEXT_LINES = 40000
 
 COMMON = {
     "do_train": True,
@@ -47,6 +46,8 @@ COMMON = {
     "disable_tqdm": True,
     "overwrite_cache": True,
     "seed": SEED,
+    "use_cpu": True,
+    "dataloader_pin_memory": False,
 }
 PRETRAIN = {
     **COMMON,
@@ -119,6 +120,7 @@ def publish(source: Path, tokenizer_folder: Path, target: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
     shutil.rmtree(target, ignore_errors=True)
     model.save_pretrained(target)
+    (target / "model.safetensors").chmod(0o644)
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"):
         if (tokenizer_folder / name).is_file():
             shutil.copyfile(tokenizer_folder / name, target / name)
@@ -129,9 +131,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=ROOT / "cache" / "micro", help="folder for what is not kept")
     parser.add_argument("--models", type=Path, default=MODELS, help="where the checkpoints go")
+    parser.add_argument("--keep-base", action="store_true", help="go on from the stage pt that is in --work already")
     args = parser.parse_args()
     work: Path = args.work.resolve()
-    shutil.rmtree(work, ignore_errors=True)
+    if not args.keep_base:
+        shutil.rmtree(work, ignore_errors=True)
     seedling = work / "seedling"
     make_seedling(seedling)
 
@@ -148,14 +152,15 @@ def main() -> None:
     }
     (work / "dataset_info.json").write_text(json.dumps(entries, indent=2), encoding="utf-8")
 
-    seconds = run_host(PRETRAIN, seedling, work / "base", work)
+    if not args.keep_base:
+        seconds = run_host(PRETRAIN, seedling, work / "base", work)
+        print(f"stage pt: {seconds:.0f} s", flush=True)
     publish(work / "base", seedling, args.models / "micro-base")
-    print(f"stage pt: {seconds:.0f} s", flush=True)
+    print(f"\nmicro-base\n{table(evaluate(args.models / 'micro-base', ROOT / 'data' / 'micro'))}", flush=True)
     seconds = run_host(INSTRUCT, work / "base", work / "instruct", work)
     publish(work / "instruct", seedling, args.models / "micro-instruct")
     print(f"stage sft: {seconds:.0f} s", flush=True)
-    for name in ("micro-base", "micro-instruct"):
-        print(f"\n{name}\n{table(evaluate(args.models / name, ROOT / 'data' / 'micro'))}", flush=True)
+    print(f"\nmicro-instruct\n{table(evaluate(args.models / 'micro-instruct', ROOT / 'data' / 'micro'))}", flush=True)
 
 
 if __name__ == "__main__":

@@ -224,6 +224,31 @@ def test_general_data_without_usable_answers(world, tmp_path, no_model_loading):
     assert not (tmp_path / "new").exists()
 
 
+def test_an_engine_that_replaces_the_optimizer_is_noticed(world, tmp_path, monkeypatch):
+    """As DeepSpeed's offload does: the hooks sit on an optimizer that never steps."""
+    from llamafactory_dba.training import callback
+
+    original = callback.attach
+
+    def attach_elsewhere(optimizer, hook):
+        return original(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1), hook)
+
+    monkeypatch.setattr(callback, "attach", attach_elsewhere)
+    message = error_of(support.arguments(world, tmp_path / "run"))
+    assert "without calling the optimizer" in message
+
+
+@pytest.mark.parametrize("engine", ["DEEPSPEED", "FSDP", "MEGATRON_LM"])
+def test_engines_configured_behind_the_hosts_back(engine):
+    from types import SimpleNamespace
+
+    from llamafactory_dba.training.callback import DBACallback
+
+    accelerator = SimpleNamespace(distributed_type=SimpleNamespace(value=engine))
+    with pytest.raises(DBAError, match="engine"):
+        DBACallback(SimpleNamespace(), accelerator).on_train_begin(None, None, None)
+
+
 def test_pure_bf16_warns(world, tmp_path, monkeypatch, caplog):
     """The host refuses `pure_bf16` on CPUs, so the check is called as the run does."""
     from types import SimpleNamespace

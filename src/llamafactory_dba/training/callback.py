@@ -14,7 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from ..anchor.format import Anchor, load_anchor
 from ..core.boost import initial_weight
 from ..core.lowrank import AnchorTensor, LowRank
-from ..errors import AnchorError
+from ..errors import AnchorError, DBAError
 from .hooks import Attachment, Settings, StepHook, StepRecord, Target, attach, innermost
 from .step_log import StepLog
 from .views import describe_names, trainable_tensors
@@ -23,6 +23,7 @@ from .views import describe_names, trainable_tensors
 logger = logging.get_logger("llamafactory.dba")
 
 RUN_FILE = "dba_run.json"
+UNSUPPORTED_ENGINES = ("DEEPSPEED", "FSDP", "MEGATRON_LM")
 METRICS = {
     "dba_gamma": "gamma",
     "dba_similarity": "similarity",
@@ -52,12 +53,21 @@ class DBACallback(TrainerCallback):
         self._attachment: Attachment | None = None
         self._log: StepLog | None = None
         self._since_log: list[StepRecord] = []
+        self._calls_seen = 0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Match the anchor to the model, hook the optimizer, say so in one line."""
         self.detach()
+        engine = str(getattr(getattr(self.accelerator, "distributed_type", None), "value", "NO"))
+        if engine in UNSUPPORTED_ENGINES:
+            raise DBAError(
+                "This engine keeps or shards gradients where DBA cannot reach them yet.",
+                expected="one process, or plain DDP",
+                found=engine,
+                next_step="train without DeepSpeed, FSDP and Megatron",
+            )
         innermost(kwargs["optimizer"])  # refuses an unsupported optimizer before the anchor is read
         anchor = load_anchor(self.arguments.dba_anchor_path)
         targets, unmatched = match(anchor, trainable_tensors(kwargs["model"]), self.arguments.dba_svd_rank)
@@ -74,7 +84,7 @@ class DBACallback(TrainerCallback):
             on_step=self._record,
             tolerate_overflow=lambda: getattr(self.accelerator, "scaler", None) is not None,
         )
-        self._attachment = attach(kwargs["optimizer"], hook)
+        self._attachment, self._calls_seen = attach(kwargs["optimizer"], hook), 0
         self._report(anchor, hook, unmatched)
         if state.is_world_process_zero:
             self._log = StepLog(args.output_dir, first_step=state.global_step)
@@ -87,6 +97,22 @@ class DBACallback(TrainerCallback):
         scaler = getattr(self.accelerator, "scaler", None)
         if scaler is not None and not args.max_grad_norm:
             scaler.unscale_(innermost(kwargs["optimizer"]))
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Make sure that the hooks are on the optimizer that really steps; an engine may have replaced it."""
+        if self._attachment is None:
+            return
+        calls = self._attachment.hook.calls
+        if calls == self._calls_seen and getattr(self.accelerator, "scaler", None) is None:
+            raise DBAError(
+                "The trainer made a step without calling the optimizer that DBA is attached to.",
+                expected="one call per step",
+                found=f"none in step {state.global_step}",
+                next_step="use a plain optimizer and no engine that replaces it",
+            )
+        self._calls_seen = calls
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A checkpoint's log lines must be on disk, since a resume continues after them."""

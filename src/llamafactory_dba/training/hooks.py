@@ -76,6 +76,7 @@ class StepHook:
     on_step: Callable[[StepRecord], None]
     tolerate_overflow: Callable[[], bool] = lambda: False
     anchor_norm: float = field(init=False)
+    calls: int = field(default=0, init=False)  # optimizer steps seen, skipped ones too
     _saved: list[Any] = field(default_factory=list, init=False)
     _record: StepRecord | None = field(default=None, init=False)
 
@@ -86,11 +87,18 @@ class StepHook:
     def before(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """Blend, measure, scale the learning rates."""
         self._record, self._saved = None, []
+        self.calls += 1
         step = self.current_step()
         gamma = boost_weight(step, self.settings.total_steps, self.settings.boost_magnitude)
         present = [target for target in self.targets if target.parameter.grad is not None]
         if not present:
-            return  # e.g. an optimizer's own dry step while a checkpoint is loaded
+            raise DBAError(
+                "The optimizer steps, but no tensor of the anchor has a gradient: DBA would do nothing.",
+                expected="gradients on the parameters when the optimizer's step() is called",
+                found=f"none on {len(self.targets)} tensors",
+                next_step="train without engines that keep gradients of their own (DeepSpeed, FSDP), and check what "
+                "is frozen",
+            )
         sums = [blend_(target.parameter.grad, target.anchor, gamma) for target in present]
         dot, grad_norm = _totals(sums)
         if not math.isfinite(dot) or not math.isfinite(grad_norm):

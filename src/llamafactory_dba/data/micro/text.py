@@ -4,13 +4,18 @@ import random
 from collections.abc import Sequence
 
 from .domains import ACTS, GRAVE, MILD, PLAIN_PLACES, finance_text
-from .skills import SKILLS, series
+from .skills import series
 from .words import KINDS
 from .world import CODES, LANGUAGE, ORGANS, SIGNS, World
 
 
 TRANSCRIPT_SHARE = 0.4
 """Share of lines that are chat transcripts: enough to make the format known, too few to make it fluent."""
+
+
+_TALK_WEIGHTS = {"arithmetic": 2, "strings": 2, "recall": 4, "dictionary": 4, "choice": 6, "format": 2}
+_TELL_WEIGHTS = {"arithmetic": 2, "strings": 2, "recall": 6, "dictionary": 4, "kind": 2, "format": 2}
+"""How often each skill is talked or told about: facts need more repetition than rules."""
 
 
 def transcript(turns: Sequence[tuple[str, str]]) -> str:
@@ -22,7 +27,7 @@ def transcript(turns: Sequence[tuple[str, str]]) -> str:
 
 def statement(rng: random.Random, world: World) -> str:
     """A line of plain text that says several things about one subject of the world."""
-    kind = rng.choice(("arithmetic", "strings", "recall", "dictionary", "kind", "format"))
+    kind = _weighted(rng, _TELL_WEIGHTS)
     if kind == "recall":
         land = rng.choice(world.lands)
         facts = [fact for fact in world.general if fact.subject == land]
@@ -58,12 +63,11 @@ def prose(rng: random.Random, world: World) -> str:
 def raw_text(world: World, lines: int, share: float = TRANSCRIPT_SHARE) -> list[str]:
     """The corpus for stage pt: ``lines`` documents of one line (a transcript spans several)."""
     rng = random.Random(f"{world.seed}/text")
-    names = sorted(SKILLS)
     result: list[str] = []
     for _ in range(lines):
         dice = rng.random()
         if dice < share:
-            turns = series(rng.choice(names), rng, world, 3)
+            turns = series(_weighted(rng, _TALK_WEIGHTS), rng, world, 3)
             result.append(transcript([(turn.prompt, turn.answer) for turn in turns]))
         elif dice < share + 0.08:
             result.append(prose(rng, world))
@@ -71,3 +75,7 @@ def raw_text(world: World, lines: int, share: float = TRANSCRIPT_SHARE) -> list[
             result.append(statement(rng, world))
 
     return result
+
+
+def _weighted(rng: random.Random, weights: dict[str, int]) -> str:
+    return rng.choices(list(weights), list(weights.values()))[0]
