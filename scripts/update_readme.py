@@ -37,7 +37,9 @@ def machine(result: Result) -> str:
     gpu = where.get("gpu") or (where.get("device") if where.get("device") != "cpu" else None)
     parts = [str(gpu or where.get("cpu") or where["processor"])]
     parts += [] if gpu else [f"{where['cores']} cores"]
-    parts += [f"{where['threads']} threads"] if where.get("threads") and not gpu else []
+    parts += [f"torch on {where['threads']} of them"] if where.get("threads") and not gpu else []
+    load = where.get("load_average", where.get("load_before"))
+    parts += [f"load average {load:.1f}"] if load is not None and not gpu else []
     parts += [f"Python {where['python']}", *(f"{name} {version}" for name, version in versions.items())]
     return ", ".join(parts)
 
@@ -110,9 +112,13 @@ def results_block(folder: Path) -> str:
         if not files:
             parts.append(f"Not measured yet: `{section.command}` does it.")
             continue
-        parts.append(section.show([json.loads(file.read_text(encoding="utf-8")) for file in files]))
-        names = ", ".join(f"`benchmarks/results/{file.name}`" for file in files)
-        parts.append(f"From {names}, made with `{section.command}`.")
+        results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        parts.append(section.show(results))
+        made = [
+            f"`benchmarks/results/{file.name}` by `{result.get('command', section.command).strip()}`"
+            for file, result in zip(files, results, strict=True)
+        ]
+        parts.append(f"From {', '.join(made)}.")
     return "\n\n".join(parts)
 
 

@@ -92,4 +92,4 @@ def test_env_survives_a_finder_that_is_not_there(monkeypatch):
 
 def test_the_module_imports_no_torch():
     code = "import sys, llamafactory_dba.cli; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0, "--help must be quick"
+    assert subprocess.run([sys.executable, "-c", code], timeout=300).returncode == 0, "--help must be quick"

@@ -50,6 +50,7 @@ def train(recipe: Path, overrides: Sequence[str], log: Path) -> RunCost:
     """
     bin_folder = str(Path(sys.executable).parent)  # the host starts its own children by bare name
     environment = {**os.environ, "PATH": bin_folder + os.pathsep + os.environ.get("PATH", "")}
+    environment.setdefault("OMP_NUM_THREADS", "1")  # so small a model is fastest on one thread
     command = [sys.executable, "-m", "llamafactory.cli", "train", str(recipe), *overrides]
     log.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
@@ -93,7 +94,11 @@ def _watch(pid: int, peak: list[int]) -> None:
 def evaluate(model: Path, domain: str, output: Path) -> dict[str, Any]:
     """Score a model in a process of its own, so that its memory is not ours; returns the JSON it wrote."""
     command = [sys.executable, "-m", "llamafactory_dba.evaluation.micro", str(model), "--domains", domain]
-    subprocess.run([*command, "--json", str(output)], check=True, stdout=subprocess.DEVNULL)
+    environment = {**os.environ, "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    done = subprocess.run([*command, "--json", str(output)], env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise DBAError(f"evaluation of {model} failed", found=done.returncode, next_step=done.stderr[-2000:])
+
     scores: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
     return scores
 

@@ -13,8 +13,8 @@ TRANSCRIPT_SHARE = 0.4
 """Share of lines that are chat transcripts: enough to make the format known, too few to make it fluent."""
 
 
-_TALK_WEIGHTS = {"arithmetic": 2, "strings": 2, "recall": 4, "dictionary": 4, "choice": 6, "format": 2}
-_TELL_WEIGHTS = {"arithmetic": 2, "strings": 2, "recall": 6, "dictionary": 4, "kind": 2, "format": 2}
+_TALK_WEIGHTS = {"arithmetic": 3, "strings": 3, "recall": 4, "dictionary": 4, "choice": 5, "format": 3}
+_TELL_WEIGHTS = {"arithmetic": 3, "strings": 3, "recall": 4, "dictionary": 4, "kind": 2, "format": 3}
 """How often each skill is talked or told about: facts need more repetition than rules."""
 
 
