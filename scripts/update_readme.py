@@ -99,6 +99,14 @@ SECTIONS = (
 )
 
 
+def command_of(result: Result, command: str) -> str:
+    """What to type to get this file again."""
+    if result.get("schema", "").startswith("llamafactory-dba/demo/"):
+        options = " ".join(f"--{name} {result[name]}" for name in ("base", "domain", "seed"))
+        return f'{command} ARGS="{options}"'
+    return str(result.get("command", command)).strip()
+
+
 def results_block(folder: Path) -> str:
     """The results part: one section per kind of result, "not measured yet" where there is no file.
 
@@ -115,7 +123,7 @@ def results_block(folder: Path) -> str:
         results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
         parts.append(section.show(results))
         made = [
-            f"`benchmarks/results/{file.name}` by `{result.get('command', section.command).strip()}`"
+            f"`benchmarks/results/{file.name}` by `{command_of(result, section.command)}`"
             for file, result in zip(files, results, strict=True)
         ]
         parts.append(f"From {', '.join(made)}.")

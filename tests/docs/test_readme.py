@@ -1,5 +1,6 @@
 """README.md: generated parts are current, commands come first, links and names exist."""
 
+import json
 import re
 import subprocess
 import sys
@@ -56,6 +57,39 @@ def test_no_generated_number_without_a_file(update_readme, tmp_path):
     block = update_readme.results_block(tmp_path)
     assert block.count("Not measured yet") == len(update_readme.SECTIONS)
     assert not re.search(r"\d", block)
+
+
+def test_what_it_says_of_the_demo_is_still_so(root, text):
+    files = sorted((root / "benchmarks" / "results").glob("demo*.json"))
+    if not files:
+        pytest.skip("the demo's results are not in benchmarks/results yet")
+    assert "annealing alone (a tiny" in text
+    for file in files:
+        general = {record["name"]: record["s_g"] for record in json.loads(file.read_text(encoding="utf-8"))["records"]}
+        assert general["annealing alone"] > general["DBA"], f"{file.name}: rewrite README's warning"
+
+
+def test_a_demo_file_becomes_tables(update_readme, tmp_path):
+    scores = {"s_d": 50.0, "general": {"strings": 75.0}, "s_g": 75.0, "s": 60.0, "n_domain": 9}
+    scores |= {"n_per_skill": {"strings": 8}, "unparsed_domain": 0, "unparsed_general": 0}
+    run = {**scores, "name": "DBA", "seconds": 1.0, "peak_memory_bytes": 10**6, "delta": {"s_d": 1, "s_g": 2, "s": 3}}
+    result = {
+        "schema": "llamafactory-dba/demo/1",
+        "base": "micro-base",
+        "domain": "law",
+        "domain_chance": 25.0,
+        "seed": 7,
+        "records": [{**scores, "name": "base"}, run],
+        "anchor": {"seconds": 2.0, "peak_memory_bytes": 10**6, "bytes": 1000},
+        "seconds_total": 5.0,
+        "machine": {"cores": 2, "processor": "x86_64", "python": "3.11"},
+        "versions": {"torch": "2.11"},
+    }
+    (tmp_path / "demo_law.json").write_text(json.dumps(result), encoding="utf-8")
+    block = update_readme.results_block(tmp_path)
+    assert "| DBA | 50.0 | 75.0 | 75.0 | 60.0 |" in block
+    assert "Machine: x86_64, 2 cores, Python 3.11, torch 2.11." in block
+    assert '`make demo ARGS="--base micro-base --domain law --seed 7"`' in block
 
 
 def test_an_overhead_file_becomes_a_row(update_readme):

@@ -29,6 +29,7 @@ def test_recipes_differ_only_where_they_say_so() -> None:
     dba_keys = {key for key in load("dba") if key.startswith("dba_")} | {"use_dba"}
     assert differing("annealing", "dba") == dba_keys | {"learning_rate"} | OUTPUT
     assert differing("direct", "dba") == dba_keys | RATE | OUTPUT
+    assert differing("dba_twin", "dba") == dba_keys | OUTPUT
     assert load("dba")["dba_anchor_path"] == load("anchor")["output_dir"]
     assert load("dba")["dba_svd_rank"] == load("anchor")["dba_svd_rank"]
     assert load("dba")["dba_anchor_dataset"] == load("anchor")["dataset"]
