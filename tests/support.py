@@ -71,7 +71,7 @@ def build_data(folder: Path) -> None:
         "text": [{"text": row["output"] + " " + row["instruction"]} for row in rows(200, 2, "text")],
         "pairs": [{**row, "chosen": row["output"], "rejected": "no idea"} for row in domain],
         "kto": [{**row, "label": bool(number % 2)} for number, row in enumerate(domain)],
-        "unanswered": [{"instruction": "word", "input": "", "output": ""}],
+        "unanswered": [{"instruction": "word", "input": "", "output": None}],
     }
     for name, content in files.items():
         (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")

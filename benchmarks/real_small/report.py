@@ -24,7 +24,7 @@ COLUMNS = {
     "seconds": "seconds",
     "peak_rss_mib": "peak MiB",
 }
-DIGITS = {"answer_loss": 2, "text_loss": 2, "seconds": 0, "peak_rss_mib": 0, "learning_rate": 6}
+DIGITS = {"half_cosine": 2, "answer_loss": 2, "text_loss": 2, "seconds": 0, "peak_rss_mib": 0, "learning_rate": 6}
 
 
 def show(value: object, key: str = "") -> str:
@@ -102,13 +102,18 @@ def conditions(result: Mapping) -> str:
     m, b = result["machine"], result["base_training"]
     versions = ", ".join(f"{name} {number}" for name, number in m["versions"].items())
     seeds = sorted({run["seed"] for run in result["runs"]})
+    shared = ""
+    if m.get("jobs", 1) > 1:
+        shared = (
+            f" {m['jobs']} runs at a time on a busy machine: read the seconds as rough (overhead.py measures cost)."
+        )
     return (
         f"Machine: {m['gpu'] or m['cpu']}, {m['threads']} of {m['cores']} cores, {m['memory_gib']} GiB; Python "
         f"{m['python']}, {versions}. Base model: {b['parameters']:,} parameters, trained in "
         f"{b['pt']['seconds'] + b['sft']['seconds']:,} s. {result['finance_rows']:,} TFNS rows, batch "
         f"{result['batch']}, one epoch; seeds {', '.join(map(str, seeds))}; ± is the standard deviation over seeds. "
         f"TFNS test: n = {result['base']['finance']['n']:,}, always answering the most frequent label scores "
-        f"{result['base']['finance']['majority_f1']:.1f}."
+        f"{result['base']['finance']['majority_f1']:.1f}.{shared}"
     )
 
 
@@ -129,7 +134,9 @@ def render(results: Mapping[str, Mapping], reading: str) -> str:
     if anchor := result.get("anchor"):
         parts.append(
             f"The anchor pass ({anchor['rows']:,} general rows) is not in these seconds: {anchor['seconds']:.0f} s "
-            f"once, peak {anchor['peak_rss_mib']:.0f} MiB, {anchor['anchor_bytes'] / 2**20:.1f} MiB on disk."
+            f"once, peak {anchor['peak_rss_mib']:.0f} MiB, {anchor['anchor_bytes'] / 2**20:.1f} MiB on disk. "
+            f"Its norm is {anchor['norm']:.3g}; the cosine between the means of two halves of the data is "
+            f"{show(anchor['half_cosine'], 'half_cosine')}."
         )
     parts += ["## Reading", fill(reading, results).strip(), "## General sets", general_table(result)]
     for name, other in results.items():

@@ -14,6 +14,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import torch
@@ -35,27 +36,45 @@ def prepare(cache: Path) -> None:
     host.write_dataset_info(cache / "data", files | {"finance_half": finance[:half], "general_half": sample[:half]})
 
 
-def make_anchor(cache: Path) -> dict:
-    """Run the anchor pass once; return its cost."""
-    folder, anchor = cache / "runs" / "anchor", cache / "anchor"
+class Places(NamedTuple):
+    """Folders of one starting point: the base model, its anchor, its runs and the data."""
+
+    base: Path
+    anchor: Path
+    runs: Path
+    data: Path
+
+
+def places(cache: Path, base: str) -> Places:
+    """Return the folders for the starting point ``base`` ("base", or "base_pt": before the instruction stage)."""
+    end = "" if base == "base" else f"_{base}"
+    return Places(cache / base, cache / f"anchor{end}", cache / f"runs{end}", cache / "data")
+
+
+def make_anchor(at: Places) -> dict:
+    """Run the anchor pass once; return its cost and what the anchor says of itself."""
+    folder = at.runs / "anchor"
     record = folder / "cost.json"
     if not record.is_file():
-        config = methods.anchor_config(cache / "base", cache / "data", anchor, folder / "out")
+        config = methods.anchor_config(at.base, at.data, at.anchor, folder / "out")
         cost = host.train(folder, config)
-        size = sum(f.stat().st_size for f in anchor.rglob("*.safetensors"))
+        size = sum(f.stat().st_size for f in at.anchor.rglob("*.safetensors"))
         found = {"seconds": cost.seconds, "peak_rss_mib": cost.peak_rss_mib, "anchor_bytes": size}
         record.write_text(json.dumps(found | {"rows": methods.GENERAL_ROWS}, indent=2) + "\n", encoding="utf-8")
-    return json.loads(record.read_text(encoding="utf-8"))
+    config = json.loads((at.anchor / "anchor_config.json").read_text(encoding="utf-8"))
+    halves = [cosine for _, cosine in config["half_cosine"]]  # empty for a pass of a few steps
+    described = {"half_cosine": halves[-1] if halves else None, "norm": config["totals"]["norm"]}
+    return json.loads(record.read_text(encoding="utf-8")) | described
 
 
-def run_one(cache: Path, name: str, method: Method, seed: int, keep_weights: bool) -> dict:
+def run_one(at: Places, name: str, method: Method, seed: int, keep_weights: bool) -> dict:
     """Train and evaluate one method at one seed, unless that was done before; return its record."""
-    folder = cache / "runs" / f"{name}_seed{seed}"
+    folder = at.runs / f"{name}_seed{seed}"
     record = folder / "record.json"
     if not record.is_file():
         print(f"{name} seed {seed} ...", flush=True)
         output = folder / "out"
-        config = methods.train_config(method, cache / "base", cache / "data", cache / "anchor", output, seed)
+        config = methods.train_config(method, at.base, at.data, at.anchor, output, seed)
         cost = host.train(folder, config)
         found = {"method": name, "seed": seed, "note": method.note, "learning_rate": method.rate, "dba": method.dba}
         found |= {"seconds": cost.seconds, "peak_rss_mib": cost.peak_rss_mib, "dba_log": read_dba_log(output)}
@@ -77,11 +96,11 @@ def read_dba_log(output: Path) -> dict | None:
     return {k: sum(s[k] for s in steps) / len(steps) for k in keys} | {"logged_steps": len(steps)}
 
 
-def base_record(cache: Path) -> dict:
-    """Evaluate the base model once."""
-    record = cache / "base" / "scores.json"
+def base_record(folder: Path) -> dict:
+    """Evaluate a starting model once."""
+    record = folder / "scores.json"
     if not record.is_file():
-        record.write_text(json.dumps(evaluate(cache / "base"), indent=2) + "\n", encoding="utf-8")
+        record.write_text(json.dumps(evaluate(folder), indent=2) + "\n", encoding="utf-8")
     return json.loads(record.read_text(encoding="utf-8"))
 
 
@@ -117,8 +136,8 @@ def run(args: argparse.Namespace) -> None:
     if not (cache / "base" / "base.json").is_file():
         raise SystemExit(f"no base model in {cache}: run `python -m benchmarks.real_small.build_base` first")
     prepare(cache)
-    chosen = chosen_methods(args)
-    anchor = make_anchor(cache) if any(m.dba is not None for m in chosen.values()) else None
+    chosen, at = chosen_methods(args), places(cache, args.base)
+    anchor = make_anchor(at) if any(m.dba is not None for m in chosen.values()) else None
     result = {
         "what": "DBA and alternatives on TFNS finance sentiment from a small base model; see benchmarks/real_small",
         "command": " ".join(["python -m benchmarks.real_small.run", *sys.argv[1:]]),
@@ -128,14 +147,15 @@ def run(args: argparse.Namespace) -> None:
         "finance_rows": methods.ROWS,
         "batch": methods.BATCH,
         "anchor": anchor,
-        "base": base_record(cache),
+        "base": base_record(at.base),
         "runs": [],
     }
+    judge = base_record(cache / "base")
     todo = [(name, method, seed) for seed in args.seeds for name, method in chosen.items()]
     with ThreadPoolExecutor(args.jobs) as pool:
-        for record in pool.map(lambda job: run_one(cache, *job, args.keep_weights), todo):
+        for record in pool.map(lambda job: run_one(at, *job, args.keep_weights), todo):
             result["runs"].append(record)
-            result |= summarise(result["base"], result["runs"])
+            result |= summarise(result["base"], result["runs"], judge)
             args.output.parent.mkdir(parents=True, exist_ok=True)
             args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
@@ -143,6 +163,7 @@ def run(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
+    parser.add_argument("--base", choices=["base", "base_pt"], default="base", help="base_pt: pre-trained only")
     parser.add_argument("--output", type=Path, default=RESULTS / "real_small.json")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))

@@ -20,13 +20,12 @@ def skill(scores: dict, name: str) -> float:
     return general["accuracy"] - general["chance"]
 
 
-def headline(scores: dict, base: dict) -> dict[str, float]:
-    """Return the few numbers that are compared, all in % but the losses.
+def headline(scores: dict, base: dict, sets: Sequence[str]) -> dict[str, float]:
+    """Return the few numbers that are compared over the counted ``sets``, all in % but the losses.
 
     ``S_G`` is the mean accuracy over the counted sets; ``kept`` compares it with the base model's, ``kept_skill``
     does so after chance is taken off both.
     """
-    sets = counted_sets(base)
     if not sets:
         raise ValueError("the base model is above chance on no general set: nothing could be forgotten")
     s_d = scores["finance"]["weighted_f1"]
@@ -50,12 +49,18 @@ def spread(values: Sequence[float]) -> dict:
     return {"mean": mean(values), "std": stdev(values) if len(values) > 1 else None, "n": len(values)}
 
 
-def summarise(base: dict, runs: Sequence[dict]) -> dict:
-    """Return the headline numbers of the base model and, over seeds, of every method."""
-    table = {}
+def summarise(base: dict, runs: Sequence[dict], judge: dict | None = None) -> dict:
+    """Return the headline numbers of the base model and, over seeds, of every method.
+
+    Args:
+        base: scores of the model that the runs started from.
+        runs: records of run.py.
+        judge: scores of the model that decides which sets count; the base model where None.
+    """
+    table, sets = {}, counted_sets(judge or base)
     for name in dict.fromkeys(run["method"] for run in runs):
         mine = [run for run in runs if run["method"] == name]
-        rows = [headline(run["scores"], base) | {k: run[k] for k in ("seconds", "peak_rss_mib")} for run in mine]
+        rows = [headline(r["scores"], base, sets) | {k: r[k] for k in ("seconds", "peak_rss_mib")} for r in mine]
         table[name] = {key: spread([row[key] for row in rows]) for key in rows[0]}
         table[name] |= {"note": mine[0]["note"], "learning_rate": mine[0]["learning_rate"], "steps": mine[0]["steps"]}
-    return {"counted_sets": counted_sets(base), "base_headline": headline(base, base), "summary": table}
+    return {"counted_sets": sets, "base_headline": headline(base, base, sets), "summary": table}

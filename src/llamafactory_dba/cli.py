@@ -6,20 +6,14 @@ import os
 import platform
 import sys
 from importlib import metadata
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import __version__, plugin
 from .autoload import DISABLE_VARIABLE, is_disabled
+from .cli_anchor import Rows, anchor_app, print_rows
 from .errors import DBAError
 
-
-if TYPE_CHECKING:
-    from .anchor.format import AnchorConfig
-
-Rows = list[tuple[str, str]]
 
 PACKAGES = (
     "llamafactory",
@@ -40,22 +34,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-anchor_app = typer.Typer(help="Look at anchors.", no_args_is_help=True)
 app.add_typer(anchor_app, name="anchor")
-
-
-@anchor_app.command()
-def info(folder: Annotated[Path, typer.Argument(help="The anchor folder.")]) -> None:
-    """Print what an anchor says about itself: base model, data, steps, rank, energy kept, cosine of the halves."""
-    from .anchor.format import read_config  # late: imports torch
-
-    _print(anchor_rows(read_config(folder)))
 
 
 @app.command()
 def env() -> None:
     """Print the versions that matter and whether the extension is active; add it to a bug report."""
-    _print(environment_rows())
+    print_rows(environment_rows())
 
 
 def main() -> None:
@@ -65,32 +50,6 @@ def main() -> None:
     except DBAError as error:
         typer.echo(f"Error: {error}", err=True)
         raise SystemExit(1) from None
-
-
-def anchor_rows(config: AnchorConfig) -> Rows:
-    """The header of an anchor as rows of a table.
-
-    Args:
-        config: as `read_config` gives it.
-    """
-    base, data, totals = config.base_model, config.data, config.totals
-    return [
-        ("base model", base.id + (f" ({base.revision})" if base.revision else "")),
-        ("architecture", f"{base.architecture}, {base.num_layers} layers, vocabulary {base.vocab_size}"),
-        ("general data", ", ".join(data.datasets)),
-        ("samples", f"{data.samples:,} ({data.tokens:,} tokens)"),
-        ("stage", f"{config.stage}, template {config.template or '–'}"),
-        ("steps", f"{config.steps:,} of {config.global_batch} samples"),
-        ("rank", str(config.rank)),
-        ("energy kept", f"{totals.energy_kept:.4f}" if totals else "–"),
-        ("norm", f"{totals.norm:.4g}" if totals else "–"),
-        ("half cosine", f"{config.half_cosine[-1][1]:.4f}" if config.half_cosine else "–"),
-        ("tensors", f"{len(config.tensors)}, stored as {config.dtype}"),
-        ("numbers", f"{totals.stored_numbers:,} of {totals.full_numbers:,}" if totals else "–"),
-        ("licence", config.licence or "not stated"),
-        ("created", config.created or "–"),
-        ("made with", ", ".join(f"{name} {version}" for name, version in config.versions.items())),
-    ]
 
 
 def environment_rows() -> Rows:
@@ -134,12 +93,6 @@ def _release(version: str) -> tuple[int, ...]:
     from packaging.version import Version
 
     return Version(version).release
-
-
-def _print(rows: Rows) -> None:
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        typer.echo(f"{name:<{width}}  {value}")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def test_round_trip(folder):
 
 def test_the_config_comes_back_as_it_was_with_totals_filled_in(folder):
     found, items = read_config(folder), truncations()
-    expected = config(tensors=found.tensors, totals=found.totals)
+    expected = config(tensors=found.tensors, totals=found.totals, files=found.files)
     assert found == expected
     assert found.totals.norm == pytest.approx(sum(item.norm**2 for item in items.values()) ** 0.5)
     kept = sum(norm(item.value) ** 2 for item in items.values())

@@ -84,7 +84,7 @@ def scores(f1, topic, letters):
 def test_only_sets_above_chance_are_counted_and_the_base_decides():
     base = scores(30.0, 60.0, 27.0)
     assert summary.counted_sets(base) == ["topic"]
-    found = summary.headline(scores(80.0, 35.0, 90.0), base)
+    found = summary.headline(scores(80.0, 35.0, 90.0), base, ["topic"])
     assert (found["S_D"], found["S_G"]) == (80.0, 35.0)
     assert found["S"] == pytest.approx(2 * 80 * 35 / 115)
     assert found["kept"] == pytest.approx(100 * 35 / 60)
@@ -94,7 +94,7 @@ def test_only_sets_above_chance_are_counted_and_the_base_decides():
 def test_a_base_that_knows_nothing_is_refused():
     base = scores(30.0, 11.0, 27.0)
     with pytest.raises(ValueError, match="nothing could be forgotten"):
-        summary.headline(base, base)
+        summary.summarise(base, [])
 
 
 def test_summary_has_mean_and_spread_over_seeds():
@@ -105,6 +105,8 @@ def test_summary_has_mean_and_spread_over_seeds():
     direct = found["summary"]["direct"]
     assert direct["S_D"] == {"mean": 75.0, "std": pytest.approx(7.0710678), "n": 2}
     assert found["base_headline"]["kept"] == 100
+    other = summary.summarise(scores(30.0, 11.0, 27.0), runs, judge=base)
+    assert other["counted_sets"] == ["topic"]
     assert summary.spread([1.0])["std"] is None
     with pytest.raises(ValueError, match="no values"):
         summary.spread([])
