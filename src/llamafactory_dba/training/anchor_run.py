@@ -21,6 +21,7 @@ from transformers import DataCollatorForLanguageModeling, PrinterCallback, set_s
 from ..anchor.card import write_card
 from ..anchor.estimate import PartialState, describe_anchor, hash_dataset, truncate_mean
 from ..anchor.store import save_anchor
+from ..core.mean import RunningMean
 from ..errors import DBAError
 from .anchor_trainer import AnchorProgress, anchor_trainer_class
 from .checks import model_folder
@@ -90,34 +91,41 @@ def make_anchor(
         f"the anchor goes to {folder}."
     )
     trainer.train(resume_from_checkpoint=partial.prepare_resume(request) if partial.exists() else None)
-    tokens = progress.total_tokens()
+    tokens = progress.total_tokens()  # a collective: every rank takes part
     if arguments.training.should_save:
-        mean = trainer.dba_mean
-        config = describe_anchor(
-            request=request,
-            base_folder=model_folder(arguments.model),
-            dtype=arguments.finetuning.dba_anchor_dtype,
-            rank=arguments.finetuning.dba_svd_rank,
-            steps=mean.steps,
-            tokens=tokens,
-            half_cosines=progress.half_cosines,
-        )
-        config = save_anchor(
-            folder,
-            truncate_mean(mean, config.rank),
-            config,
-            overwrite=arguments.training.overwrite_output_dir,
-        )
-        write_card(folder)
+        _write(folder, trainer.dba_mean, tokens, progress.half_cosines, request, arguments)
         partial.remove()
-        assert config.totals is not None
-        logger.info_rank0(
-            f"DBA: anchor written to {folder}: {len(config.tensors)} tensors, rank {config.rank}, "
-            f"energy kept {config.totals.energy_kept:.4f}, {mean.steps} steps, {tokens} tokens, "
-            f"cosine between data halves {progress.half_cosines[-1][1]:.4f}."
-        )
     trainer.accelerator.wait_for_everyone()
     _release(trainer)
+
+
+def _write(
+    folder: Path,
+    mean: RunningMean,
+    tokens: int,
+    half_cosines: list[tuple[int, float]],
+    request: dict[str, Any],
+    arguments: HostArguments,
+) -> None:
+    """Truncate the mean and write the anchor with its card."""
+    config = describe_anchor(
+        request=request,
+        base_folder=model_folder(arguments.model),
+        dtype=arguments.finetuning.dba_anchor_dtype,
+        rank=arguments.finetuning.dba_svd_rank,
+        steps=mean.steps,
+        tokens=tokens,
+        half_cosines=half_cosines,
+    )
+    truncations = truncate_mean(mean, config.rank)
+    config = save_anchor(folder, truncations, config, overwrite=arguments.training.overwrite_output_dir)
+    write_card(folder)
+    energy = config.totals.energy_kept if config.totals is not None else 1.0
+    logger.info_rank0(
+        f"DBA: anchor written to {folder}: {len(config.tensors)} tensors, rank {config.rank}, "
+        f"energy kept {energy:.4f}, {mean.steps} steps, {tokens} tokens, "
+        f"cosine between data halves {half_cosines[-1][1]:.4f}."
+    )
 
 
 def anchor_arguments(
