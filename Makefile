@@ -1,11 +1,13 @@
 # `make demo` and `make test` need nothing but Python >= 3.11: they make the virtual environment themselves.
 #   VENV=path    where it is or goes (.venv)         PYTHON=python3.12    what makes it
+#   WORKERS=2    processes that share the fast tests (each holds about 1.5 GB)
 #   ARGS="-k x"  further arguments of pytest, of the demo, or of a benchmark
 
 VENV ?= .venv
 PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 ARGS ?=
+WORKERS ?= 2
 
 BIN := $(abspath $(VENV))/bin
 # LLaMA-Factory starts torchrun and its own command by bare name, so they must be found first on the path.
@@ -50,7 +52,7 @@ demo: $(VENV)/.installed
 	$(RUN) python -m llamafactory_dba.demo $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(RUN) python -m pytest $(ARGS)
+	$(RUN) python -m pytest -n $(WORKERS) $(ARGS)
 
 test-slow: $(VENV)/.installed-dev
 	$(RUN) python -m pytest -m "(slow or distributed) and not gpu" $(ARGS)

@@ -45,6 +45,10 @@ def best_rank(matrix, rank):
     return (u[:, :rank] * s[:rank]) @ vh[:rank], float((s[:rank] ** 2).sum()) / total if total else 1.0
 
 
+def weighted_mean(matrices, weights):
+    return sum(weight * _array(matrix) for matrix, weight in zip(matrices, weights, strict=True)) / sum(weights)
+
+
 def cosine(a, b):
     a, b = _array(a).ravel(), _array(b).ravel()
     return float(a @ b / math.sqrt((a @ a) * (b @ b)))

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,14 @@ def build_model(folder: Path, *, seed: int = 0, extra_tokens: int = 0, tied: boo
         pad_token_id=tokenizer.pad_token_id,
     )
     Qwen3ForCausalLM(config).save_pretrained(folder)
+
+
+def without_dropout(model: Path, copy: Path) -> Path:
+    """A copy of the model whose training is deterministic across numbers of processes and implementations."""
+    shutil.copytree(model, copy)
+    config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    (copy / "config.json").write_text(json.dumps({**config, "attention_dropout": 0.0}), encoding="utf-8")
+    return copy
 
 
 def build_data(folder: Path) -> None:

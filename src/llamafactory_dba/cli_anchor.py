@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # torch is imported by the commands that need it, so that --h
     from .anchor.format import AnchorConfig
 
 SHOWN = 8  # tensors that lost most
+ROUNDING = 1e-5  # an added error below this is that of fp32 arithmetic
 Rows = list[tuple[str, str]]
 
 Folder = Annotated[Path, typer.Argument(help="The anchor folder.")]
@@ -104,7 +105,7 @@ def truncate(
 ) -> None:
     """Write an anchor again with a lower rank."""
     from .anchor.card import write_card
-    from .anchor.merge import lower_rank
+    from .anchor.lower import lower_rank
 
     config = lower_rank(folder, rank, out, overwrite=overwrite)
     write_card(out)
@@ -169,7 +170,7 @@ def anchor_rows(config: AnchorConfig) -> Rows:
         ("created", config.created or "–"),
         ("made with", ", ".join(f"{name} {version}" for name, version in config.versions.items())),
     ]
-    if totals and totals.added_error:
+    if totals and totals.added_error > ROUNDING:
         rows.append(("added error", f"{totals.added_error:.4g} by merging or truncating"))
     return rows + [("merged from", f"{source.weight:.2%} {source.name}") for source in config.sources]
 
@@ -193,7 +194,7 @@ def _print_result(config: AnchorConfig, out: Path, tensors: bool) -> None:
     """What was written, and what cutting has cost: in total and where most."""
     assert config.totals is not None
     cut = sorted(config.tensors.items(), key=lambda item: (-item[1].added_error, item[0]))
-    cut = cut if tensors else [item for item in cut if item[1].added_error > 0][:SHOWN]
+    cut = cut if tensors else [item for item in cut if item[1].added_error > ROUNDING][:SHOWN]
     if cut:
         rows = [(name, str(i.rank or "–"), f"{i.added_error:.4g}", f"{i.energy_kept:.4f}") for name, i in cut]
         print_table(("tensor", "rank", "added error", "energy kept"), rows)
@@ -202,7 +203,7 @@ def _print_result(config: AnchorConfig, out: Path, tensors: bool) -> None:
     typer.echo(
         f"{out}: rank {config.rank}, {config.totals.stored_numbers:,} numbers as {config.dtype}, energy kept "
         f"{config.totals.energy_kept:.4f}, added error {config.totals.added_error:.4g}"
-        + ("" if config.totals.added_error else ": nothing was cut off")
+        + ("" if config.totals.added_error > ROUNDING else ": nothing but rounding")
     )
 
 

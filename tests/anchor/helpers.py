@@ -6,8 +6,12 @@ import torch
 from safetensors.torch import save_file
 
 from llamafactory_dba.anchor.fingerprint import BaseModel, Fingerprint
-from llamafactory_dba.anchor.format import AnchorConfig, GeneralData
-from llamafactory_dba.core.lowrank import truncate
+from llamafactory_dba.anchor.format import AnchorConfig, GeneralData, load_anchor
+from llamafactory_dba.core.lowrank import reconstruct, truncate
+
+
+# fp32 factors through QR, SVD and two products: some tens of roundings of 6e-8, relative to the largest entry
+FP32 = 1e-5
 
 
 def truncations(rank=4, seed=0):
@@ -68,3 +72,15 @@ def write_model(folder, tensors, *, architecture="Qwen3ForCausalLM", shards=1):
         weight_map.update(dict.fromkeys(part, file))
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     return folder
+
+
+def dense(folder):
+    anchor = load_anchor(folder)
+    shapes = {name: info.shape for name, info in anchor.config.tensors.items()}
+    return {name: reconstruct(value).double().numpy().reshape(shapes[name]) for name, value in anchor.tensors.items()}
+
+
+def assert_close(found, expected):
+    assert found.keys() == expected.keys()
+    for name in found:
+        assert abs(found[name] - expected[name]).max() <= FP32 * abs(expected[name]).max(), name

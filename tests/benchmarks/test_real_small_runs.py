@@ -100,10 +100,12 @@ def test_a_base_that_knows_nothing_is_refused():
 def test_summary_has_mean_and_spread_over_seeds():
     base = scores(30.0, 60.0, 27.0)
     run = {"method": "direct", "seconds": 1.0, "peak_rss_mib": 5.0, "note": "", "learning_rate": 1.0, "steps": 400}
+    run["dba_log"] = {"similarity": 0.25}
     runs = [run | {"seed": s, "scores": scores(f1, 50.0, 27.0)} for s, f1 in enumerate((70.0, 80.0))]
     found = summary.summarise(base, runs)
     direct = found["summary"]["direct"]
     assert direct["S_D"] == {"mean": 75.0, "std": pytest.approx(7.0710678), "n": 2}
+    assert direct["log"]["similarity"]["mean"] == 0.25
     assert found["base_headline"]["kept"] == 100
     other = summary.summarise(scores(30.0, 11.0, 27.0), runs, judge=base)
     assert other["counted_sets"] == ["topic"]

@@ -14,12 +14,14 @@ pytestmark = pytest.mark.distributed
 
 def test_two_processes_equal_one(world, tmp_path):
     results = {}
+    model = support.without_dropout(world / "model", tmp_path / "model")
     for name, variables, batch in (("one", {}, 8), ("two", {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": "2"}, 4)):
         folder = tmp_path / name
         folder.mkdir()
         args = support.arguments(
             world,
             folder / "run",
+            model_name_or_path=str(model),
             dba_anchor_path=str(folder / "anchor"),
             dba_anchor_dataset="general",
             dba_anchor_dtype="float32",

@@ -48,6 +48,7 @@ def render(config: AnchorConfig) -> str:
         ("Size", _size(config)),
         ("Made", f"{config.created or 'unknown'} with {_versions(config)}"),
         ("Licence", config.licence or "not stated; that of the base model and of the data apply"),
+        *[("Merged from", f"{source.weight:.1%} `{source.name}`") for source in config.sources],
     ]
     table = "\n".join(f"| {key} | {value} |" for key, value in rows)
     return f"""---

@@ -29,23 +29,45 @@ class GeneralData:
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Of one tensor: full shape, rank (0: dense), norm before truncation, share of it kept, whether optimal."""
+    """Of one tensor: full shape, rank (0: dense), norm before truncation, share of it kept, whether optimal.
+
+    ``added_error`` is what merging or truncating finished anchors cut off, as a share of the norm before that step.
+    """
 
     shape: tuple[int, ...]
     rank: int
     norm: float
     energy_kept: float
     exact: bool
+    added_error: float = 0.0
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Over all tensors: norm before truncation, energy kept of it, numbers before and after."""
+    """Over all tensors: norm before truncation, energy kept of it, numbers before and after, added error."""
 
     norm: float
     energy_kept: float
     full_numbers: int
     stored_numbers: int
+    added_error: float = 0.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """One anchor that went into a merged one: its folder's name, its share (all add up to 1) and where it is from."""
+
+    name: str
+    weight: float
+    data: GeneralData
+    steps: int
+    global_batch: int
+    stage: str
+    rank: int
+    template: str = ""
+    norm: float = 0.0
+    energy_kept: float = 1.0
+    created: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +90,8 @@ class AnchorConfig:
         versions: of the tools.
         licence: of the anchor, as far as known (that of base model and data decide).
         created: date and time, ISO 8601.
+        sources: of a merged anchor, the anchors it was made from; empty for one straight from its run.
+        files: SHA-256 of each weight file; filled in by `save_anchor`.
         format_version: of the folder.
     """
 
@@ -88,6 +112,8 @@ class AnchorConfig:
     versions: dict[str, str] = field(default_factory=dict)
     licence: str = ""
     created: str = ""
+    sources: tuple[Source, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     def to_json(self) -> str:
@@ -130,13 +156,18 @@ def _build(folder: Path, raw: dict[str, Any]) -> AnchorConfig:
         nested = {
             "base_model": _read(BaseModel, raw["base_model"], "base_model."),
             "fingerprint": Fingerprint.from_dict(raw["fingerprint"]),
-            "data": _read(GeneralData, {**raw["data"], "datasets": tuple(raw["data"]["datasets"])}, "data."),
+            "data": _data(raw["data"], "data."),
             "half_cosine": tuple((int(step), float(value)) for step, value in raw.get("half_cosine", ())),
             "tensors": {
                 name: _read(TensorInfo, {**info, "shape": tuple(info["shape"])}, f"tensors.{name}.")
                 for name, info in raw["tensors"].items()
             },
             "totals": _read(Totals, raw["totals"], "totals."),
+            "sources": tuple(
+                _read(Source, {**item, "data": _data(item["data"], "sources.data.")}, "sources.")
+                for item in raw.get("sources", ())
+            ),
+            "files": dict(raw.get("files", {})),
         }
         config = _read(AnchorConfig, {**raw, **nested}, "")
         odd = [name for name, info in config.tensors.items() if info.rank and len(info.shape) < 2]
@@ -146,6 +177,10 @@ def _build(folder: Path, raw: dict[str, Any]) -> AnchorConfig:
         found = f"the key {error} is missing" if isinstance(error, KeyError) else repr(error)
         raise AnchorError(f"{CONFIG} in {folder} is incomplete or damaged.", found=found, next_step=REMAKE) from error
     return config
+
+
+def _data(raw: dict[str, Any], where: str) -> GeneralData:
+    return _read(GeneralData, {**raw, "datasets": tuple(raw["datasets"])}, where)
 
 
 def _read(kind: type, raw: dict[str, Any], where: str) -> Any:

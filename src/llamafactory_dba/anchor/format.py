@@ -9,7 +9,7 @@ Loading never unpickles. Writing is all or nothing (`store`).
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from .config import (
     REMAKE,
     AnchorConfig,
     GeneralData,
+    Source,
     TensorInfo,
     Totals,
     is_anchor,
@@ -39,13 +40,16 @@ __all__ = [
     "FORMAT_VERSION",
     "Anchor",
     "AnchorConfig",
+    "AnchorReader",
     "BaseModel",
     "GeneralData",
+    "Source",
     "TensorInfo",
     "Totals",
     "describe",
     "is_anchor",
     "load_anchor",
+    "open_anchor",
     "read_config",
     "save_anchor",
 ]
@@ -99,15 +103,71 @@ def load_anchor(
                     if key in keys:
                         loaded[key] = _checked(folder, key, file.get_tensor(key), expected[key], dtype)
         except (SafetensorError, OSError) as error:
-            raise AnchorError(f"{path} is damaged or cut off.", found=error, next_step=REMAKE) from error
-    if seen != expected.keys():
+            raise _damaged(path, error) from error
+    _check_keys(folder, expected.keys(), seen)
+    return Anchor(config, {name: _assemble(name, config.tensors[name], loaded) for name in sorted(wanted)}, folder)
+
+
+@dataclass(frozen=True)
+class AnchorReader:
+    """An anchor of which tensors are read one by one; see `open_anchor`.
+
+    Attributes:
+        config: its header.
+        folder: where it is.
+        files: key → the file it lies in.
+    """
+
+    config: AnchorConfig
+    folder: Path
+    files: dict[str, Path]
+
+    def tensor(self, name: str) -> AnchorTensor:
+        """One tensor, checked as `load_anchor` does; its memory is free again once the caller drops it."""
+        info = self.config.tensors[name]
+        loaded = {}
+        for key, shape in _stored_shapes(name, info):
+            # opened anew for each tensor: pages of a file that stays mapped would pile up
+            try:
+                with safe_open(self.files[key], framework="pt") as file:
+                    loaded[key] = _checked(self.folder, key, file.get_tensor(key), shape, None)
+            except (SafetensorError, OSError) as error:
+                raise _damaged(self.files[key], error) from error
+        return _assemble(name, info, loaded)
+
+
+def open_anchor(folder: str | Path) -> AnchorReader:
+    """Reads the header of an anchor and the headers of its files, no tensor.
+
+    Raises:
+        AnchorError: as `read_config`; and for truncated files and tensors that are missing or unexpected.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    files: dict[str, Path] = {}
+    for path in weight_files(folder):
+        try:
+            with safe_open(path, framework="pt") as file:
+                files.update(dict.fromkeys(file.keys(), path))
+        except (SafetensorError, OSError) as error:
+            raise _damaged(path, error) from error
+    expected = {key for name, info in config.tensors.items() for key, _ in _stored_shapes(name, info)}
+    _check_keys(folder, expected, files.keys())
+    return AnchorReader(config, folder, files)
+
+
+def _damaged(path: Path, error: Exception) -> AnchorError:
+    return AnchorError(f"{path} is damaged or cut off.", found=error, next_step=REMAKE)
+
+
+def _check_keys(folder: Path, expected: Set[str], seen: Set[str]) -> None:
+    if seen != expected:
         raise AnchorError(
             f"The tensors in {folder} are not those that {CONFIG} lists.",
-            expected=f"{len(expected)} tensors; missing {sorted(expected.keys() - seen)[:3]}",
-            found=f"{len(seen)} tensors; unexpected {sorted(seen - expected.keys())[:3]}",
+            expected=f"{len(expected)} tensors; missing {sorted(expected - seen)[:3]}",
+            found=f"{len(seen)} tensors; unexpected {sorted(seen - expected)[:3]}",
             next_step=REMAKE,
         )
-    return Anchor(config, {name: _assemble(name, config.tensors[name], loaded) for name in sorted(wanted)}, folder)
 
 
 def _stored_shapes(name: str, info: TensorInfo) -> list[tuple[str, tuple[int, ...]]]:

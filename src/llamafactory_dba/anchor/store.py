@@ -5,13 +5,14 @@ A new folder is filled beside the old one and takes its place only once everythi
 
 import contextlib
 import errno
+import hashlib
 import json
 import math
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,11 +27,12 @@ from .config import CONFIG, DTYPES, INDEX, WEIGHTS, AnchorConfig, TensorInfo, To
 
 
 SHARD_BYTES = 5 * 10**9
+NOTHING = "There is no tensor to save in the anchor."
 
 
 def save_anchor(
     folder: str | Path,
-    truncations: Mapping[str, Truncation],
+    truncations: Mapping[str, Truncation] | Iterable[tuple[str, Truncation]],
     config: AnchorConfig,
     *,
     overwrite: bool = False,
@@ -43,8 +45,9 @@ def save_anchor(
 
     Args:
         folder: where the anchor goes; its parents are made.
-        truncations: name → tensor. Cast to ``config.dtype``.
-        config: `tensors` and `totals` are filled in here.
+        truncations: name → tensor, or pairs of both that are made while they are written: then no more than one file
+            of tensors is in memory at a time. Cast to ``config.dtype``.
+        config: `tensors`, `totals` and `files` are filled in here.
         overwrite: whether an anchor that is there already may be replaced.
         shard_bytes: upper bound on one file; above it there are several and an index.
 
@@ -63,89 +66,134 @@ def save_anchor(
             found=CONFIG,
             next_step="choose another folder, or overwrite it on purpose (`overwrite_output_dir: true`)",
         )
-    tensors, totals = describe(truncations)
-    config = replace(config, tensors=tensors, totals=totals)
-    stored = _stored(truncations, DTYPES[config.dtype])
     if folder.exists() and not folder.is_dir():
         raise AnchorError("The anchor cannot be written.", expected="a folder or nothing", found=f"a file: {folder}")
+    pairs, size = _ordered(truncations, DTYPES[config.dtype])
     fresh: Path | None = None
+    shards: _Shards | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new-", dir=folder.parent))
-        _write(fresh, stored, config, shard_bytes)
+        shards = _Shards(fresh, shard_bytes)
+        infos: dict[str, TensorInfo] = {}
+        for name, item in pairs:
+            for key, part in _stored(name, item, DTYPES[config.dtype]):
+                shards.add(key, part)
+            infos[name] = _info(item)
+        infos = dict(sorted(infos.items()))
+        config = replace(config, tensors=infos, totals=_totals(infos), files=shards.close())
+        _write_text(fresh / CONFIG, config.to_json())
+        os.chmod(fresh, 0o777 & ~_umask())  # mkdtemp makes it private
+        _sync(fresh)
         _swap(fresh, folder)
     except (OSError, SafetensorError) as error:
-        raise _write_error(folder, stored, error) from error
+        raise _write_error(folder, max(size, shards.size if shards else 0), error) from error
     finally:
         if fresh is not None:
             shutil.rmtree(fresh, ignore_errors=True)
     return config
 
 
+def _ordered(
+    truncations: Mapping[str, Truncation] | Iterable[tuple[str, Truncation]], dtype: torch.dtype
+) -> tuple[Iterable[tuple[str, Truncation]], int]:
+    """Pairs to be written, and their bytes as far as known beforehand."""
+    if not isinstance(truncations, Mapping):
+        return truncations, 0
+    if not truncations:
+        raise AnchorError(NOTHING, next_step="check which parameters are trained")
+    return sorted(truncations.items()), describe(truncations)[1].stored_numbers * dtype.itemsize
+
+
 def describe(truncations: Mapping[str, Truncation]) -> tuple[dict[str, TensorInfo], Totals]:
     """`tensors` and `totals` of the config."""
-    tensors = {
-        name: TensorInfo(item.shape, item.rank, item.norm, item.energy_kept, item.exact)
-        for name, item in sorted(truncations.items())
-    }
-    squares = sum(item.norm**2 for item in truncations.values())
-    kept = sum(item.energy_kept * item.norm**2 for item in truncations.values())
-    full = sum(math.prod(item.shape) for item in truncations.values())
-    stored = sum(part.numel() for item in truncations.values() for part in _parts(item))
-    return tensors, Totals(squares**0.5, kept / squares if squares else 1.0, full, stored)
+    infos = {name: _info(item) for name, item in sorted(truncations.items())}
+    return infos, _totals(infos)
 
 
-def _parts(item: Truncation) -> tuple[Tensor, ...]:
-    return (item.value.left, item.value.right) if isinstance(item.value, LowRank) else (item.value,)
+def _info(item: Truncation) -> TensorInfo:
+    return TensorInfo(item.shape, item.rank, item.norm, item.energy_kept, item.exact, item.added_error)
 
 
-def _stored(truncations: Mapping[str, Truncation], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Key → tensor as it will lie in the files."""
-    if not truncations:
-        raise AnchorError("There is no tensor to save in the anchor.", next_step="check which parameters are trained")
-    stored: dict[str, Tensor] = {}
-    for name, item in sorted(truncations.items()):
-        keys = (f"{name}.left", f"{name}.right") if isinstance(item.value, LowRank) else (name,)
-        for key, part in zip(keys, _parts(item), strict=True):
-            if key in stored:
-                raise DBAError("Two tensors of the anchor would be stored under one name.", found=key)
-            cast = part.detach().to(device="cpu", dtype=dtype).contiguous()
-            if not bool(torch.isfinite(cast).all()):
-                raise AnchorError(
-                    f"{name} has NaN or Inf in it; the anchor was not written.", expected="finite numbers"
-                )
-            stored[key] = cast
-    return stored
+def _totals(infos: Mapping[str, TensorInfo]) -> Totals:
+    squares = sum(info.norm**2 for info in infos.values())
+    kept = sum(info.energy_kept * info.norm**2 for info in infos.values())
+    # of what was there before the last merge or truncation, a share of added_error² was cut off
+    cut = sum(
+        info.energy_kept * info.norm**2 * info.added_error**2 / (1 - info.added_error**2)
+        for info in infos.values()
+        if info.added_error < 1
+    )
+    full = sum(math.prod(info.shape) for info in infos.values())
+    stored = sum(
+        info.rank * (math.prod(info.shape[:-1]) + info.shape[-1]) if info.rank else math.prod(info.shape)
+        for info in infos.values()
+    )
+    error = math.sqrt(cut / (kept + cut)) if kept + cut else 0.0
+    return Totals(squares**0.5, kept / squares if squares else 1.0, full, stored, error)
 
 
-def _write(folder: Path, stored: Mapping[str, Tensor], config: AnchorConfig, shard_bytes: int) -> None:
-    shards = _shards(stored, shard_bytes)
-    if len(shards) == 1:
-        _write_tensors(folder / WEIGHTS, shards[0])
+def _stored(name: str, item: Truncation, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+    """Keys and tensors as they will lie in the files."""
+    if isinstance(item.value, LowRank):
+        parts = {f"{name}.left": item.value.left, f"{name}.right": item.value.right}
     else:
-        weight_map = {}
-        for number, shard in enumerate(shards, 1):
-            name = f"anchor-{number:05d}-of-{len(shards):05d}.safetensors"
-            _write_tensors(folder / name, shard)
-            weight_map.update(dict.fromkeys(shard, name))
-        size = sum(_bytes(tensor) for tensor in stored.values())
-        _write_text(folder / INDEX, json.dumps({"metadata": {"total_size": size}, "weight_map": weight_map}, indent=2))
-    _write_text(folder / CONFIG, config.to_json())
-    os.chmod(folder, 0o777 & ~_umask())  # mkdtemp makes it private
-    _sync(folder)
+        parts = {name: item.value}
+    for key, part in parts.items():
+        cast = part.detach().to(device="cpu", dtype=dtype).contiguous()
+        if not bool(torch.isfinite(cast).all()):
+            raise AnchorError(f"{name} has NaN or Inf in it; the anchor was not written.", expected="finite numbers")
+        yield key, cast
 
 
-def _shards(stored: Mapping[str, Tensor], limit: int) -> list[dict[str, Tensor]]:
-    """Greedy, in order; a tensor larger than the limit gets a file of its own."""
-    shards: list[dict[str, Tensor]] = [{}]
-    filled = 0
-    for key, tensor in stored.items():
-        if shards[-1] and filled + _bytes(tensor) > limit:
-            shards.append({})
-            filled = 0
-        shards[-1][key] = tensor
-        filled += _bytes(tensor)
-    return shards
+class _Shards:
+    """Takes tensors one by one and writes a file whenever it is full; one larger than a file gets one of its own."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self.size = 0
+        self._folder, self._limit = folder, limit
+        self._open: dict[str, Tensor] = {}
+        self._written: list[tuple[Path, list[str]]] = []
+        self._keys: set[str] = set()
+
+    def add(self, key: str, tensor: Tensor) -> None:
+        if key in self._keys:
+            raise DBAError("Two tensors of the anchor would be stored under one name.", found=key)
+        if self._open and sum(map(_bytes, self._open.values())) + _bytes(tensor) > self._limit:
+            self._flush()
+        self._keys.add(key)
+        self._open[key] = tensor
+        self.size += _bytes(tensor)
+
+    def close(self) -> dict[str, str]:
+        """Gives the files their names; file → SHA-256."""
+        if self._open:
+            self._flush()
+        count = len(self._written)
+        if not count:
+            raise AnchorError(NOTHING, next_step="check which parameters are trained")
+        files, weight_map = {}, {}
+        for number, (path, keys) in enumerate(self._written, 1):
+            name = WEIGHTS if count == 1 else f"anchor-{number:05d}-of-{count:05d}.safetensors"
+            path.rename(self._folder / name)
+            files[name] = hash_file(self._folder / name)
+            weight_map.update(dict.fromkeys(keys, name))
+        if count > 1:
+            index = {"metadata": {"total_size": self.size}, "weight_map": weight_map}
+            _write_text(self._folder / INDEX, json.dumps(index, indent=2))
+        return files
+
+    def _flush(self) -> None:
+        path = self._folder / f"part-{len(self._written)}"
+        _write_tensors(path, self._open)
+        self._written.append((path, list(self._open)))
+        self._open = {}
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _bytes(tensor: Tensor) -> int:
@@ -197,8 +245,7 @@ def _swap(fresh: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _write_error(folder: Path, stored: Mapping[str, Tensor], error: Exception) -> AnchorError:
-    size = sum(_bytes(tensor) for tensor in stored.values())
+def _write_error(folder: Path, size: int, error: Exception) -> AnchorError:
     free = "unknown"
     with contextlib.suppress(OSError):
         free = f"{shutil.disk_usage(folder.parent).free / 1e6:.1f} MB free"

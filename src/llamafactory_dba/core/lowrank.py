@@ -45,6 +45,8 @@ class Truncation:
         rank: number of columns of ``left``; 0 where the tensor is kept dense.
         exact: whether ``value`` is the best approximation of this rank (dense, or by the exact SVD).
         shape: shape of the full tensor (a factored 3-D tensor has lost it).
+        added_error: of a tensor made from finished anchors (merged, cut to a lower rank): Frobenius norm of what that
+            step cut off, as a share of the norm before it. 0.0 for a tensor straight from its run.
     """
 
     value: AnchorTensor
@@ -53,6 +55,7 @@ class Truncation:
     rank: int
     exact: bool
     shape: tuple[int, ...]
+    added_error: float = 0.0
 
 
 def worthwhile(rows: int, cols: int, rank: int) -> bool:
