@@ -76,6 +76,7 @@ docs: $(VENV)/.installed
 benchmarks: $(VENV)/.installed
 	$(RUN) python benchmarks/overhead.py $(ARGS)
 	$(RUN) python benchmarks/overhead.py --anchor $(ARGS)
+	$(RUN) python benchmarks/import_cost.py
 
 real-small: $(VENV)/.installed-eval
 	$(RUN) python -m benchmarks.real_small.build_base

@@ -83,6 +83,17 @@ def overhead_section(results: Sequence[Result]) -> str:
     return f"{real_small.table(header, rows)}\n\nRatio: median over pairs of steps in one process. Machines: {where}."
 
 
+def import_section(results: Sequence[Result]) -> str:
+    """What the extension costs every process that imports torch."""
+    (result,) = results
+    low, high = result["quartiles_ms"]
+    verdict = "met" if result["median_ms"] <= result["goal_ms"] else "missed"
+    return (
+        f"{result['median_ms']:.2f} ms (quartiles {low:.2f}–{high:.2f}, n = {result['n']}) are added to every "
+        f"`import torch`; goal ≤ {result['goal_ms']:g} ms: {verdict}. Python {result['python']}, {result['machine']}."
+    )
+
+
 class Section(NamedTuple):
     """One kind of result: heading, files in benchmarks/results, the command that makes them, how they are shown."""
 
@@ -96,6 +107,7 @@ SECTIONS = (
     Section("Offline micro world", "demo*.json", "make demo", demo_section),
     Section("Real text, small model", "real_small.json", "make real-small", real_small_section),
     Section("Cost of a DBA step", "overhead*.json", "make benchmarks", overhead_section),
+    Section("Cost where it is not used", "import_cost.json", "make benchmarks", import_section),
 )
 
 
