@@ -12,18 +12,16 @@ their quartiles. Memory comes from fresh processes, one per kind (`--peak` is ho
 import argparse
 import json
 import os
-import platform
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from measure import RESULTS, machine, peak_of_this_process, write
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from llamafactory_dba.core.fused import CPU_TILE, CUDA_TILE, blend_
@@ -32,7 +30,6 @@ from llamafactory_dba.core.mean import RunningMean
 from llamafactory_dba.training.hooks import Settings, StepHook, Target, attach
 
 
-RESULTS = Path(__file__).resolve().parent / "results"
 # hidden, feed-forward, layers, heads, key/value heads, vocabulary
 SHAPES = {
     "tiny": (64, 192, 2, 2, 2, 256),
@@ -65,7 +62,7 @@ def main() -> None:
     result = {
         "benchmark": "anchor run against direct fine-tuning" if args.anchor else "DBA step against plain step",
         "command": "python benchmarks/overhead.py " + " ".join(sys.argv[1:]),
-        "machine": machine(args),
+        "machine": machine(args.device, ("torch", "transformers", "llamafactory-dba")),
         "shape": bench.describe(),
         "pairs": args.pairs,
         "seed": args.seed,
@@ -90,9 +87,8 @@ def main() -> None:
             CUDA_TILE if args.device == "cuda" else CPU_TILE
         ) * bench.dtype.itemsize
     path = args.out or RESULTS / f"overhead_{'anchor_' if args.anchor else ''}{args.device}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"\nratio {result['ratio']['median']:.4f}, goal {result['goal']['ratio']}; written to {path}")
+    write(result, path)
+    print(f"\nratio {result['ratio']['median']:.4f}, goal {result['goal']['ratio']}")
 
 
 def parse() -> argparse.Namespace:
@@ -244,14 +240,6 @@ class Bench:
         return {"parameters": numbers, **shape, "tokens": args.tokens, "rank": args.rank, "dtype": args.dtype}
 
 
-def peak_of_this_process() -> int:
-    status = Path("/proc/self/status")
-    if status.is_file():  # getrusage would count the parent's memory from before exec
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
 def peak_in_a_process(args: argparse.Namespace, kind: str) -> int:
     command = [sys.executable, __file__, "--peak", kind, "--threads", str(torch.get_num_threads())]
     for name in ("device", "dtype", "params", "tokens", "rank", "seed"):
@@ -276,24 +264,6 @@ def show(args: argparse.Namespace, first: str, second: str, seconds: dict[str, l
     line = f"{len(seconds[first])}/{args.pairs}  {first} {seconds[first][-1][0]:.3f} s"
     line += f"  {second} {seconds[second][-1][0]:.3f} s"
     print(f"{line}  ratio so far {walls:.4f}, of processor time {processors:.4f}", flush=True)
-
-
-def machine(args: argparse.Namespace) -> dict[str, Any]:
-    names = ("torch", "transformers", "llamafactory-dba")
-    processor = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        processor = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), processor)
-    return {
-        "processor": processor,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "load_average": os.getloadavg()[0],
-        "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in names},
-    }
 
 
 if __name__ == "__main__":
