@@ -24,7 +24,18 @@ COLUMNS = {
     "seconds": "seconds",
     "peak_rss_mib": "peak MiB",
 }
-DIGITS = {"half_cosine": 2, "answer_loss": 2, "text_loss": 2, "seconds": 0, "peak_rss_mib": 0, "learning_rate": 6}
+DIGITS = {
+    "half_cosine": 2,
+    "norm": 2,
+    "similarity": 3,
+    "gamma": 2,
+    "domain_grad_norm": 2,
+    "answer_loss": 2,
+    "text_loss": 2,
+    "seconds": 0,
+    "peak_rss_mib": 0,
+    "learning_rate": 6,
+}
 
 
 def show(value: object, key: str = "") -> str:

@@ -62,5 +62,7 @@ def summarise(base: dict, runs: Sequence[dict], judge: dict | None = None) -> di
         mine = [run for run in runs if run["method"] == name]
         rows = [headline(r["scores"], base, sets) | {k: r[k] for k in ("seconds", "peak_rss_mib")} for r in mine]
         table[name] = {key: spread([row[key] for row in rows]) for key in rows[0]}
+        if logs := [r["dba_log"] for r in mine if r.get("dba_log")]:
+            table[name]["log"] = {key: spread([log[key] for log in logs]) for key in logs[0]}
         table[name] |= {"note": mine[0]["note"], "learning_rate": mine[0]["learning_rate"], "steps": mine[0]["steps"]}
     return {"counted_sets": sets, "base_headline": headline(base, base, sets), "summary": table}
