@@ -109,6 +109,7 @@ def test_summary_has_mean_and_spread_over_seeds():
     assert found["base_headline"]["kept"] == 100
     other = summary.summarise(scores(30.0, 11.0, 27.0), runs, judge=base)
     assert other["counted_sets"] == ["topic"]
+    assert other["summary"]["direct"]["kept_skill"] is None  # nothing was there to keep: no ratio of noise
     assert summary.spread([1.0])["std"] is None
     with pytest.raises(ValueError, match="no values"):
         summary.spread([])

@@ -303,3 +303,26 @@ def test_pure_functions_agree_with_what_the_run_did(world, tmp_path):
     found = support.weights(out)
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(found[name].double(), parameter.detach(), rtol=1e-3, atol=2e-6)
+
+
+def test_what_speaks_against_the_boost_is_said_before_the_first_step(world, tmp_path, monkeypatch):
+    from llamafactory_dba.training import callback
+
+    said = []
+    monkeypatch.setattr(callback.logger, "warning_rank0", said.append)
+    support.run_here(support.arguments(world, tmp_path / "short", max_steps=1))
+    assert any("the boost starts at 1" in text for text in said)
+    said.clear()
+    support.run_here(support.arguments(world, tmp_path / "off", max_steps=1, dba_boost_magnitude=0.0))
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("initial", "cosine", "expected"),
+    [(0.02, 0.99, 0), (0.02, 0.1, 1), (0.59, 0.99, 1), (0.59, -0.06, 2), (0.0, 0.1, 0)],
+)
+def test_boost_warnings(initial, cosine, expected):
+    from llamafactory_dba.training.callback import boost_warnings
+
+    assert len(boost_warnings(initial, [(10, 0.0), (20, cosine)])) == expected
+    assert boost_warnings(0.02, []) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ logger = logging.get_logger("llamafactory.dba")
 
 RUN_FILE = "dba_run.json"
 UNSUPPORTED_ENGINES = ("DEEPSPEED", "FSDP", "MEGATRON_LM")
+LARGEST_PAPER_WEIGHT = 0.1  # 200 / T at the paper's smallest domain, 28,613 rows in batches of 8, is 0.056
+LOW_COSINE = 0.5  # below it, more than half of each half-mean's energy is sampling noise
 METRICS = {
     "dba_gamma": "gamma",
     "dba_similarity": "similarity",
@@ -164,6 +167,8 @@ class DBACallback(TrainerCallback):
         )
         if unmatched:
             logger.warning_rank0(f"DBA: the anchor has nothing for {describe_names(unmatched)}; trained without it.")
+        for warning in boost_warnings(k0, anchor.config.half_cosine):
+            logger.warning_rank0(f"DBA: {warning}")
 
     def _write_run_file(self, folder: str, anchor: Anchor, hook: StepHook, unmatched: list[str]) -> None:
         content = {
@@ -181,6 +186,28 @@ class DBACallback(TrainerCallback):
             "total_steps": hook.settings.total_steps,
         }
         Path(folder, RUN_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def boost_warnings(initial: float, half_cosine: Sequence[tuple[int, float]]) -> list[str]:
+    """What speaks against boosting in this run, as far as it can be known before the first step.
+
+    Args:
+        initial: k0, the boost weight of the first step; 0 with GGB off.
+        half_cosine: the anchor's history of (step, cosine between the means of two data halves).
+    """
+    warnings = []
+    if initial > LARGEST_PAPER_WEIGHT:
+        warnings.append(
+            f"the boost starts at {initial:.2g}; the paper's runs stay below {LARGEST_PAPER_WEIGHT:g}. In runs this "
+            "short it cost general skill in our measurements (docs/real_small.md): lower `dba_boost_magnitude`."
+        )
+    if initial and half_cosine and half_cosine[-1][1] < LOW_COSINE:
+        warnings.append(
+            f"the means of two halves of the general data have a cosine of {half_cosine[-1][1]:.2f} only, so the "
+            "anchor is mostly noise: the base model may be at its optimum on that data already. Make it from more or "
+            "other general data, or set `dba_boost_magnitude: 0`."
+        )
+    return warnings
 
 
 def anchor_bytes(hook: StepHook) -> int:
