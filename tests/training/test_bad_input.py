@@ -154,7 +154,7 @@ def test_anchor_of_another_architecture(world, tmp_path, no_model_loading):
 
 def test_anchor_that_fits_no_tensor():
     from llamafactory_dba.anchor.format import Anchor
-    from llamafactory_dba.training.callback import match
+    from llamafactory_dba.training.matching import match
 
     class Config:
         class base_model:

@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from llamafactory.extras import logging
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..anchor.format import Anchor, load_anchor
 from ..core.boost import initial_weight
-from ..core.lowrank import AnchorTensor, LowRank
-from ..errors import AnchorError, DBAError
-from .hooks import Attachment, Settings, StepHook, StepRecord, Target, attach, innermost
+from ..errors import DBAError
+from .hooks import Attachment, Settings, StepHook, StepRecord, attach, innermost
+from .matching import anchor_bytes, match
 from .step_log import StepLog
 from .views import describe_names, trainable_tensors
 
@@ -163,7 +162,7 @@ class DBACallback(TrainerCallback):
             f"DBA: matched {len(hook.targets)} of {len(hook.targets) + len(unmatched)} trainable tensors, "
             f"rank {min(anchor.config.rank, self.arguments.dba_svd_rank)}, {boost}, {correct}, "
             f"anchor {anchor.folder} of {anchor.config.base_model.id} "
-            f"(norm {hook.anchor_norm:.4g}, {anchor_bytes(hook) / 2**20:.1f} MiB)."
+            f"(norm {hook.anchor_norm:.4g}, {anchor_bytes(hook.targets) / 2**20:.1f} MiB)."
         )
         if unmatched:
             logger.warning_rank0(f"DBA: the anchor has nothing for {describe_names(unmatched)}; trained without it.")
@@ -176,7 +175,7 @@ class DBACallback(TrainerCallback):
             "anchor_base_model": dataclasses.asdict(anchor.config.base_model),
             "anchor_rank": anchor.config.rank,
             "anchor_norm": hook.anchor_norm,
-            "anchor_bytes_in_memory": anchor_bytes(hook),
+            "anchor_bytes_in_memory": anchor_bytes(hook.targets),
             "matched_tensors": len(hook.targets),
             "unmatched_tensors": unmatched,
             "boost_magnitude": hook.settings.boost_magnitude,
@@ -208,66 +207,3 @@ def boost_warnings(initial: float, half_cosine: Sequence[tuple[int, float]]) -> 
             "other general data, or set `dba_boost_magnitude: 0`."
         )
     return warnings
-
-
-def anchor_bytes(hook: StepHook) -> int:
-    """Bytes that the anchor takes in memory during training."""
-    total = 0
-    for target in hook.targets:
-        parts = target.anchor if isinstance(target.anchor, LowRank) else (target.anchor,)
-        total += sum(part.numel() * part.element_size() for part in parts)
-    return total
-
-
-def match(anchor: Anchor, trainable: dict[str, torch.nn.Parameter], rank: int) -> tuple[list[Target], list[str]]:
-    """Pair every trainable tensor with its part of the anchor.
-
-    Args:
-        anchor: as loaded, on any device.
-        trainable: parameters by canonical name.
-        rank: at most so many directions per matrix are used (the anchor's are sorted by weight).
-
-    Returns:
-        The pairs, and the names of trainable tensors that the anchor does not have (e.g. a value head).
-
-    Raises:
-        AnchorError: no tensor matched, or shapes differ.
-    """
-    targets, unmatched, differing = [], [], []
-    for name, parameter in trainable.items():
-        value = anchor.tensors.get(name)
-        if value is None:
-            unmatched.append(name)
-            continue
-        expected = tuple(anchor.config.tensors[name].shape)
-        if expected != tuple(parameter.shape):
-            differing.append(f"{name}: anchor {list(expected)}, model {list(parameter.shape)}")
-            continue
-        targets.append(Target(name, parameter, _place(value, parameter, rank)))
-    if differing:
-        raise AnchorError(
-            "The anchor does not fit this model.",
-            expected="the base model it was made from: " + anchor.config.base_model.id,
-            found=f"{len(differing)} tensors of other shapes, {describe_names(differing)}",
-            next_step="train the base model of the anchor, or make an anchor for this model with `dba_stage: anchor`",
-        )
-    if not targets:
-        raise AnchorError(
-            "No trainable tensor matches the anchor, so DBA would do nothing.",
-            expected=f"names like {describe_names(sorted(anchor.tensors))}",
-            found=f"trainable tensors {describe_names(sorted(trainable))}" if trainable else "no trainable tensors",
-            next_step="use `finetuning_type: full` or `freeze`, and an anchor of this base model",
-        )
-    return targets, unmatched
-
-
-def _place(value: AnchorTensor, parameter: torch.nn.Parameter, rank: int) -> AnchorTensor:
-    # bf16 factors stay bf16 on a GPU (half the memory, tensor cores); CPUs multiply fp32 faster and more exactly.
-    dtype = None if parameter.device.type == "cuda" else torch.float32
-
-    def move(part: torch.Tensor) -> torch.Tensor:
-        return part.to(device=parameter.device, dtype=dtype or part.dtype).contiguous()
-
-    if isinstance(value, LowRank):
-        return LowRank(move(value.left[:, :rank]), move(value.right[:rank]))
-    return move(value)

@@ -1,0 +1,76 @@
+"""Pairs a model's trainable tensors with their parts of an anchor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from ..anchor.format import Anchor
+from ..core.lowrank import AnchorTensor, LowRank
+from ..errors import AnchorError
+from .hooks import Target
+from .views import describe_names
+
+
+def match(anchor: Anchor, trainable: dict[str, torch.nn.Parameter], rank: int) -> tuple[list[Target], list[str]]:
+    """Pair every trainable tensor with its part of the anchor.
+
+    Args:
+        anchor: as loaded, on any device.
+        trainable: parameters by canonical name.
+        rank: at most so many directions per matrix are used (the anchor's are sorted by weight).
+
+    Returns:
+        The pairs, and the names of trainable tensors that the anchor does not have (e.g. a value head).
+
+    Raises:
+        AnchorError: no tensor matched, or shapes differ.
+    """
+    targets, unmatched, differing = [], [], []
+    for name, parameter in trainable.items():
+        value = anchor.tensors.get(name)
+        if value is None:
+            unmatched.append(name)
+            continue
+        expected = tuple(anchor.config.tensors[name].shape)
+        if expected != tuple(parameter.shape):
+            differing.append(f"{name}: anchor {list(expected)}, model {list(parameter.shape)}")
+            continue
+        targets.append(Target(name, parameter, _place(value, parameter, rank)))
+    if differing:
+        raise AnchorError(
+            "The anchor does not fit this model.",
+            expected="the base model it was made from: " + anchor.config.base_model.id,
+            found=f"{len(differing)} tensors of other shapes, {describe_names(differing)}",
+            next_step="train the base model of the anchor, or make an anchor for this model with `dba_stage: anchor`",
+        )
+    if not targets:
+        raise AnchorError(
+            "No trainable tensor matches the anchor, so DBA would do nothing.",
+            expected=f"names like {describe_names(sorted(anchor.tensors))}",
+            found=f"trainable tensors {describe_names(sorted(trainable))}" if trainable else "no trainable tensors",
+            next_step="use `finetuning_type: full` or `freeze`, and an anchor of this base model",
+        )
+    return targets, unmatched
+
+
+def _place(value: AnchorTensor, parameter: torch.nn.Parameter, rank: int) -> AnchorTensor:
+    # bf16 factors stay bf16 on a GPU (half the memory, tensor cores); CPUs multiply fp32 faster and more exactly.
+    dtype = None if parameter.device.type == "cuda" else torch.float32
+
+    def move(part: torch.Tensor) -> torch.Tensor:
+        return part.to(device=parameter.device, dtype=dtype or part.dtype).contiguous()
+
+    if isinstance(value, LowRank):
+        return LowRank(move(value.left[:, :rank]), move(value.right[:rank]))
+    return move(value)
+
+
+def anchor_bytes(targets: Sequence[Target]) -> int:
+    """Bytes that the anchor takes in memory during training."""
+    total = 0
+    for target in targets:
+        parts = target.anchor if isinstance(target.anchor, LowRank) else (target.anchor,)
+        total += sum(part.numel() * part.element_size() for part in parts)
+    return total
