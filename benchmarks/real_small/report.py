@@ -40,6 +40,8 @@ DIGITS = {
 
 def show(value: object, key: str = "") -> str:
     """Return a number, or mean ± standard deviation over seeds, as text."""
+    if value is None:
+        return "–"
     if isinstance(value, Mapping) and "mean" in value:
         text = show(value["mean"], key)
         return text if value["std"] is None else f"{text} ± {show(value['std'], key)}"
@@ -128,6 +130,19 @@ def conditions(result: Mapping) -> str:
     )
 
 
+def anchor_line(result: Mapping) -> str:
+    """Return what the anchor cost and how reliable it is."""
+    anchor = result.get("anchor")
+    if anchor is None:
+        return "No run here used an anchor."
+    return (
+        f"The anchor pass ({anchor['rows']:,} general rows) is not in these seconds: {anchor['seconds']:.0f} s once, "
+        f"peak {anchor['peak_rss_mib']:.0f} MiB, {anchor['anchor_bytes'] / 2**20:.1f} MiB on disk. Its norm is "
+        f"{anchor['norm']:.3g}; the cosine between the means of its odd and even steps is "
+        f"{show(anchor['half_cosine'], 'half_cosine')}."
+    )
+
+
 def render(results: Mapping[str, Mapping], reading: str) -> str:
     """Return the page."""
     result = results[""]
@@ -142,17 +157,12 @@ def render(results: Mapping[str, Mapping], reading: str) -> str:
         "mean. Skill kept: accuracy above chance on the counted sets, base = 100. Answer loss: mean over all general "
         "sets of the loss per token on the right answer. Text loss: next token, held-out novels and news.",
     ]
-    if anchor := result.get("anchor"):
-        parts.append(
-            f"The anchor pass ({anchor['rows']:,} general rows) is not in these seconds: {anchor['seconds']:.0f} s "
-            f"once, peak {anchor['peak_rss_mib']:.0f} MiB, {anchor['anchor_bytes'] / 2**20:.1f} MiB on disk. "
-            f"Its norm is {anchor['norm']:.3g}; the cosine between the means of two halves of the data is "
-            f"{show(anchor['half_cosine'], 'half_cosine')}."
-        )
+    parts.append(anchor_line(result))
     parts += ["## Reading", fill(reading, results).strip(), "## General sets", general_table(result)]
     for name, other in results.items():
         if name:
-            parts += [f"## Sensitivity: {other.get('title', name)}", main_table(other), finance_table(other)]
+            parts += [f"## Sensitivity: {other.get('title', name)}", main_table(other), anchor_line(other)]
+            parts += [finance_table(other)]
     parts += ["## Every run", finance_table(result)]
     return "\n\n".join(parts) + "\n"
 

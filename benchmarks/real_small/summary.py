@@ -20,11 +20,11 @@ def skill(scores: dict, name: str) -> float:
     return general["accuracy"] - general["chance"]
 
 
-def headline(scores: dict, base: dict, sets: Sequence[str]) -> dict[str, float]:
+def headline(scores: dict, base: dict, sets: Sequence[str]) -> dict[str, float | None]:
     """Return the few numbers that are compared over the counted ``sets``, all in % but the losses.
 
     ``S_G`` is the mean accuracy over the counted sets; ``kept`` compares it with the base model's, ``kept_skill``
-    does so after chance is taken off both.
+    does so after chance is taken off both, and is None where the base model has next to no skill to keep.
     """
     if not sets:
         raise ValueError("the base model is above chance on no general set: nothing could be forgotten")
@@ -36,16 +36,18 @@ def headline(scores: dict, base: dict, sets: Sequence[str]) -> dict[str, float]:
         "S_G": s_g,
         "S": joint_score(s_d, s_g),
         "kept": 100 * s_g / base_s_g,
-        "kept_skill": 100 * mean(skill(scores, name) for name in sets) / base_skill,
+        "kept_skill": 100 * mean(skill(scores, name) for name in sets) / base_skill if base_skill >= 5 else None,
         "answer_loss": mean(s["answer_loss"] for s in scores["general"].values()),
         "text_loss": mean(s["loss"] for s in scores["text"].values()),
     }
 
 
-def spread(values: Sequence[float]) -> dict:
-    """Return mean, sample standard deviation (None for a single value) and n."""
+def spread(values: Sequence[float | None]) -> dict | None:
+    """Return mean, sample standard deviation (None for a single value) and n; None for what was not measurable."""
     if not values:
         raise ValueError("no values to average")
+    if None in values:
+        return None
     return {"mean": mean(values), "std": stdev(values) if len(values) > 1 else None, "n": len(values)}
 
 
