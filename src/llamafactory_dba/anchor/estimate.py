@@ -168,7 +168,9 @@ def describe_anchor(
         tokens: tokens read, padding left out.
         half_cosines: history of (step, cosine between the data halves).
     """
-    model_id, revision = request["model"], request["revision"]
+    # a local path says nothing to others and may say too much: the folder's name is enough, the fingerprint decides
+    model_id = Path(request["model"]).name if os.path.isdir(request["model"]) else request["model"]
+    revision = request["revision"]
     return AnchorConfig(
         base_model=read_base_model(base_folder, model_id=model_id, revision=revision)
         if base_folder is not None
