@@ -3,7 +3,7 @@ import pytest
 import reference
 import torch
 
-from llamafactory_dba.core.lowrank import LowRank, inner, norm, pieces, reconstruct, truncate, worthwhile
+from llamafactory_dba.core.lowrank import LowRank, inner, norm, reconstruct, truncate, worthwhile
 from llamafactory_dba.errors import DBAError
 
 
@@ -148,17 +148,3 @@ def test_inner_and_norm_in_factored_form():
     assert float(inner(grad, dense)) == pytest.approx(float((grad.double() * dense).sum()), abs=1e-4)
     tiny = LowRank(item.value.left * 1e-25, item.value.right)
     assert norm(tiny) == pytest.approx(norm(item.value) * 1e-25, rel=1e-5)  # its fp32 squares would be zero
-
-
-@pytest.mark.parametrize("start, stop", [(0, 60), (0, 7), (3, 8), (3, 10), (9, 31), (10, 30), (59, 60), (5, 5)])
-def test_pieces_of_a_flattened_tensor(start, stop):
-    value = LowRank(torch.randn(6, 2), torch.randn(2, 10))
-    full = reconstruct(value).reshape(-1)
-    for candidate in (value, reconstruct(value)):
-        result = torch.zeros(stop - start)
-        covered = 0
-        for begin, end, part in pieces(candidate, start, stop):
-            result[begin:end] = reconstruct(part).reshape(-1)
-            covered += end - begin
-        assert covered == stop - start and len(pieces(candidate, start, stop)) <= 3
-        torch.testing.assert_close(result, full[start:stop])

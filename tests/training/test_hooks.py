@@ -176,7 +176,8 @@ def test_nan_raises_and_leaves_the_weights():
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
-def test_fp16_overflow_is_skipped_as_the_scaler_skips_it():
+@pytest.mark.parametrize("signs", [(1, 1), (1, -1)], ids=["all of one sign", "Inf and -Inf"])
+def test_fp16_overflow_is_skipped_as_the_scaler_skips_it(signs):
     """A scaler that found Inf does not update; the hook stays out of its way and logs nothing for that step."""
     model, records = make_model().float(), []
     anchor = {
@@ -190,8 +191,10 @@ def test_fp16_overflow_is_skipped_as_the_scaler_skips_it():
     hook.current_step = lambda: next(steps)
     attach(optimizer, hook)
     before = copy.deepcopy(model.state_dict())
-    for parameter in model.parameters():
-        parameter.grad = torch.full_like(parameter, math.inf)
+    for number, target in enumerate(hook.targets):
+        # along the anchor or against it, so that the tensors' dot products are infinite with the given signs
+        direction = dense(anchor[target.name]).reshape(target.parameter.shape).sign()
+        target.parameter.grad = signs[number % 2] * math.inf * direction
     hook.before(optimizer, (), {})
     hook.after(optimizer, (), {})
     assert records == []

@@ -166,35 +166,3 @@ def norm(value: AnchorTensor) -> float:
         left, right = value.left.double(), value.right.double()
         return float(torch.sum((left.T @ left) * (right @ right.T)).clamp_min(0).sqrt())
     return float(torch.linalg.vector_norm(value, dtype=torch.float64))
-
-
-class Piece(NamedTuple):
-    """``flat[begin:end].view(rows, -1)`` of a flattened gradient belongs to ``value``."""
-
-    begin: int
-    end: int
-    value: AnchorTensor
-
-
-def pieces(value: AnchorTensor, start: int, stop: int) -> list[Piece]:
-    """Cuts the elements ``start … stop-1`` of the flattened tensor out of ``value``, for sharded gradients.
-
-    A factored matrix gives up to three pieces: the end of a row, whole rows, the beginning of a row. ``begin`` and
-    ``end`` count from ``start``. Views only, no copies; a dense piece is one-dimensional.
-    """
-    if not isinstance(value, LowRank):
-        return [Piece(0, stop - start, value.reshape(-1)[start:stop])] if stop > start else []
-    cols = value.right.shape[1]
-    found = []
-    at = start
-    while at < stop:
-        row, col = divmod(at, cols)
-        if col == 0 and stop - at >= cols:
-            whole = (stop - at) // cols
-            end, part = at + whole * cols, LowRank(value.left[row : row + whole], value.right)
-        else:
-            end = min(stop, (row + 1) * cols)
-            part = LowRank(value.left[row : row + 1], value.right[:, col : col + end - at])
-        found.append(Piece(at - start, end - start, part))
-        at = end
-    return found

@@ -175,15 +175,9 @@ def _totals(sums: Sequence[StepSums]) -> tuple[float, float]:
     """<g_D, ĝ_G> and ‖g_D‖ over all tensors, with one device-to-host copy; per-tensor fp32 sums are added in fp64."""
     device = sums[0].dot.device
     pairs = torch.stack([torch.stack((item.dot, item.grad_sq)).to(device) for item in sums])
-    rows = pairs.tolist()
-    return math.fsum(row[0] for row in rows), math.sqrt(max(0.0, _safe_sum(row[1] for row in rows)))
-
-
-def _safe_sum(values: Any) -> float:
-    total = 0.0
-    for value in values:
-        total += value
-    return total
+    # not math.fsum: it raises on Inf and -Inf, which an fp16 overflow may bring and the caller has to see
+    dots, squares = zip(*pairs.tolist(), strict=True)
+    return sum(dots), math.sqrt(sum(squares))
 
 
 def _not_finite(present: Sequence[Target], sums: Sequence[StepSums], step: int) -> DBAError:
