@@ -122,6 +122,12 @@ def _wrap_workflow(stage: str) -> Callable[[ModuleType], None]:
         def run(*args: Any, **kwargs: Any) -> Any:
             finetuning_args = kwargs["finetuning_args"] if "finetuning_args" in kwargs else args[3]
             if not getattr(finetuning_args, "is_dba_run", False):
+                if getattr(finetuning_args, "dba_anchor_path", None):
+                    from llamafactory.extras import logging
+
+                    logging.get_logger("llamafactory.dba").warning_rank0(
+                        "DBA: `dba_anchor_path` is set but `use_dba` is not: this run trains without DBA."
+                    )
                 return original(*args, **kwargs)
             from .training.workflow import run_stage  # late: imports torch and the host
 

@@ -266,3 +266,15 @@ def test_pure_bf16_warns(world, tmp_path, monkeypatch, caplog):
     model = SimpleNamespace(model_name_or_path=str(world / "model"), cache_dir=None, model_revision="main")
     checks.check_run(model, None, training, finetuning)
     assert "vanish" in said[0]
+
+
+def test_an_anchor_without_use_dba_is_said_to_be_unused(world, tmp_path, monkeypatch):
+    from llamafactory.extras import logging
+
+    said = []
+    monkeypatch.setattr(
+        logging.get_logger("llamafactory.dba").__class__, "warning_rank0", lambda self, text: said.append(text)
+    )
+    support.run_here(support.arguments(world, tmp_path / "run", use_dba=False, max_steps=1))
+    assert any("trains without DBA" in text for text in said)
+    assert not (tmp_path / "run" / "dba_log.jsonl").exists()
