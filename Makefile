@@ -73,6 +73,7 @@ docs: $(VENV)/.installed
 	test ! -f benchmarks/results/real_small.json || $(RUN) python -m benchmarks.real_small.report
 	test ! -f benchmarks/results/anchor_study.json || $(RUN) python -m benchmarks.anchor_study.report
 	$(RUN) python scripts/update_corpora.py
+	$(RUN) python scripts/update_evaluation.py
 	$(RUN) python scripts/update_readme.py $(ARGS)
 
 benchmarks: $(VENV)/.installed

@@ -11,6 +11,7 @@ and the answer is the letter, or the letters in order where several are right.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from .source import Drop, Row
 
@@ -20,6 +21,15 @@ ASK = {
     "en": ("Answer with the letter of the right choice.", "Answer with the letters of all right choices."),
     "zh": ("请回答正确选项的字母。", "请回答所有正确选项的字母。"),
 }
+
+
+class ChoiceQuestion(NamedTuple):
+    """What a prompt of this style asks."""
+
+    question: str
+    choices: tuple[str, ...]
+    language: str
+    several: bool
 
 
 def choice_prompt(question: str, choices: Sequence[str], *, language: str = "en", several: bool = False) -> str:
@@ -67,3 +77,28 @@ def choice_row(
     if len(places) > 1 and not several:
         raise Drop("several answers where one was expected")
     return {"instruction": prompt, "input": "", "output": "".join(LETTERS[place] for place in places)}
+
+
+def read_choice_prompt(prompt: str) -> ChoiceQuestion | None:
+    """The inverse of `choice_prompt`; None for a prompt of another style.
+
+    Exact unless a choice has a line of its own that begins as the next choice would, or as the first one would with
+    another after it.
+    """
+    *lines, last = prompt.split("\n")
+    asked = next(
+        ((key, text == many) for key, (one, many) in ASK.items() for text in (one, many) if text == last), None
+    )
+    if asked is None:
+        return None
+    starts = [place for place, line in enumerate(lines) if line.startswith("A. ")]
+    for start in reversed(starts):  # the question may have such a line, too
+        choices: list[str] = []
+        for line in lines[start:]:
+            if len(choices) < len(LETTERS) and line.startswith(f"{LETTERS[len(choices)]}. "):
+                choices.append(line[3:])
+            else:
+                choices[-1] += f"\n{line}"
+        if len(choices) >= 2:
+            return ChoiceQuestion("\n".join(lines[:start]), tuple(choices), *asked)
+    return None

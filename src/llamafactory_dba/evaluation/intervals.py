@@ -25,7 +25,7 @@ class PairedTest:
     """Difference of two models on the same samples.
 
     Attributes:
-        delta: mean difference of the per-sample values, in percentage points.
+        delta: mean difference of the per-sample values, in percentage points (of losses: in their unit).
         p: two-sided p-value of "no difference".
         method: the test.
         interval: of ``delta``.
@@ -91,7 +91,13 @@ def bootstrap_mean(
 
 
 def paired_test(
-    values: Sequence[float], base: Sequence[float], *, seed: int = 0, draws: int = DRAWS, level: float = LEVEL
+    values: Sequence[float],
+    base: Sequence[float],
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
+    level: float = LEVEL,
+    scale: float = 100.0,
 ) -> PairedTest:
     """Test a model against another on the same samples: exact McNemar for 0/1, paired bootstrap otherwise.
 
@@ -101,6 +107,7 @@ def paired_test(
         seed: of the bootstrap.
         draws: of the bootstrap.
         level: of the interval.
+        scale: what the difference and its interval are multiplied with; 1 for losses, which are no shares of 1.
 
     Raises:
         DBAError: there is no pair, or the lengths differ.
@@ -108,8 +115,8 @@ def paired_test(
     x, y = np.asarray(values, dtype=np.float64), np.asarray(base, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1 or not x.size:
         raise DBAError("no paired test", expected="two lists of one length, not empty", found=f"{x.shape}, {y.shape}")
-    delta = 100 * float(np.mean(x - y))
-    if np.isin(x, (0, 1)).all() and np.isin(y, (0, 1)).all():
+    delta = scale * float(np.mean(x - y))
+    if scale == 100 and np.isin(x, (0, 1)).all() and np.isin(y, (0, 1)).all():
         gained, lost = int(np.sum(x > y)), int(np.sum(x < y))
         interval = agresti_min(gained, lost, x.size, level)
         return PairedTest(delta, mcnemar(gained, lost), "McNemar, exact", interval, x.size)
@@ -118,7 +125,7 @@ def paired_test(
     # one is added to both sides, as for a permutation test: with finitely many draws p cannot be 0
     tail = 1 + min(int(np.sum(means <= 0)), int(np.sum(means >= 0)))
     return PairedTest(
-        delta, min(1.0, 2 * tail / (draws + 1)), method, _percentiles(100 * means, method, level), x.size
+        delta, min(1.0, 2 * tail / (draws + 1)), method, _percentiles(scale * means, method, level), x.size
     )
 
 
