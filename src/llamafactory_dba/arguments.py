@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .errors import DBAError
+from .training.gauge.arguments import gauge_problems, uses_gauge
 
 
 @dataclass
@@ -100,11 +101,74 @@ class DBAArguments:
         default=500,
         metadata={"help": "Anchor run: save the state every so many steps, so that an interrupted run resumes."},
     )
+    dba_record: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Whether or not to write `run_record.json`: method, settings, data hashes and what the training "
+            "cost. By default a run with `use_dba` does; `true` records any other fine-tuning, too."
+        },
+    )
+    dba_layer_log_steps: int | None = field(
+        default=None,
+        metadata={
+            "help": "Every so many steps, write the similarity of each tensor to `dba_layers.jsonl`; by default at "
+            "most 100 times in a run, 0 switches it off."
+        },
+    )
+    dba_gauge_steps: int = field(
+        default=0,
+        metadata={
+            "help": "Live gauge: every so many optimizer steps, at step 0 and at the end, measure what was kept and "
+            "learned into dba_gauge.jsonl; works with and without `use_dba`. 0 is off."
+        },
+    )
+    dba_gauge_dataset: str | None = field(
+        default=None,
+        metadata={
+            "help": "Gauge: held-out general data, named as in dataset_info.json (commas separate several). Without "
+            "it, the KL divergence from the base model on training rows is measured."
+        },
+    )
+    dba_gauge_domain_dataset: str | None = field(
+        default=None,
+        metadata={
+            "help": "Gauge: held-out domain data, named likewise; by default the rows of `eval_dataset` or `val_size`."
+        },
+    )
+    dba_gauge_samples: int = field(
+        default=128,
+        metadata={"help": "Gauge: measure so many rows of each set, the same ones throughout and in every run."},
+    )
+    dba_gauge_score: Literal["exact", "token"] = field(
+        default="exact",
+        metadata={
+            "help": "Gauge: S is made of the share of rows whose whole answer is right (`exact`), or of the share of "
+            "answer tokens (`token`, for long answers)."
+        },
+    )
+    dba_gauge_patience: int = field(
+        default=0,
+        metadata={
+            "help": "Gauge: end the training after so many measurements without a new best S (general loss where "
+            "there are no domain rows); 0 never does."
+        },
+    )
+    dba_gauge_keep_best: bool = field(
+        default=False,
+        metadata={"help": "Gauge: whether or not to keep the weights with the best S in `output_dir`/best."},
+    )
 
     @property
     def is_dba_run(self) -> bool:
         """Whether this run has anything to do with DBA."""
         return self.use_dba or self.dba_stage == "anchor"
+
+    @property
+    def writes_record(self) -> bool:
+        """Whether this run writes run_record.json; an anchor says what it is itself."""
+        if self.dba_stage == "anchor":
+            return False
+        return self.use_dba if self.dba_record is None else self.dba_record
 
 
 def argument_problems(args: Any) -> list[str]:
@@ -121,6 +185,11 @@ def argument_problems(args: Any) -> list[str]:
         ("dba_boost_magnitude", _finite(args.dba_boost_magnitude) and args.dba_boost_magnitude >= 0, ">= 0"),
         ("dba_base_correction", _finite(args.dba_base_correction) and args.dba_base_correction > 0, "> 0"),
         ("dba_svd_rank", args.dba_svd_rank > 0, "> 0"),
+        (
+            "dba_layer_log_steps",
+            args.dba_layer_log_steps is None or args.dba_layer_log_steps >= 0,
+            "0 or more",
+        ),
         ("dba_anchor_samples", args.dba_anchor_samples is None or args.dba_anchor_samples > 0, "> 0"),
         ("dba_anchor_check_steps", args.dba_anchor_check_steps > 0, "> 0"),
         ("dba_anchor_save_steps", args.dba_anchor_save_steps > 0, "> 0"),
@@ -138,6 +207,18 @@ def argument_problems(args: Any) -> list[str]:
             "from `dba_anchor_dataset`."
         )
     return problems + _unsupported(args)
+
+
+def record_problems(args: Any) -> list[str]:
+    """Why a record that was asked for cannot be written, one sentence each; empty when all is well."""
+    if not args.dba_record or args.use_dba:
+        return []  # `argument_problems` refuses the same for DBA
+    problems = []
+    if args.dba_stage == "anchor":
+        problems.append("`dba_record` records a training; an anchor's own files say how it was made.")
+    if args.stage == "ppo" or args.use_hyper_parallel or args.use_mca:
+        problems.append("Stage `ppo`, `use_hyper_parallel` and `use_mca` have loops that `dba_record` cannot measure.")
+    return problems
 
 
 def _unsupported(args: Any) -> list[str]:
@@ -187,7 +268,7 @@ def extend(base: type) -> type:
 
     def __post_init__(self: Any) -> None:
         base.__post_init__(self)  # type: ignore[attr-defined]
-        if not self.is_dba_run:
+        if not self.is_dba_run and not uses_gauge(self) and not self.dba_record:
             return
         from .plugin import host_version, unextended, unsupported_host
 
@@ -199,7 +280,7 @@ def extend(base: type) -> type:
                 found=f"llamafactory {host_version()}" + "".join(f"; not extended: {item}" for item in missing),
                 next_step="install a matching pair (see README), or remove the dba_* arguments to train without DBA",
             )
-        problems = argument_problems(self)
+        problems = (argument_problems(self) if self.is_dba_run else []) + gauge_problems(self) + record_problems(self)
         if problems:
             raise DBAError("The DBA arguments cannot be used:\n" + "\n".join(f"  - {text}" for text in problems))
 

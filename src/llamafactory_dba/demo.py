@@ -34,7 +34,7 @@ SCHEMA = "llamafactory-dba/demo/1"
 
 @dataclass(frozen=True)
 class RunCost:
-    """What one child process cost."""
+    """What one child process cost, seen from outside: the program from start to exit."""
 
     seconds: float
     peak_memory_bytes: int
@@ -139,18 +139,24 @@ def save_results(
     domain: str,
     seed: int | None = None,
     cost: RunCost | None = None,
-    anchor_bytes: int | None = None,
     **about: Any,
 ) -> Path:
-    """Write ``out/METHOD/results.json`` for `llamafactory-dba report` from ``out/METHOD.json``; returns its path."""
+    """Write ``out/METHOD/results.json`` for `llamafactory-dba report` from ``out/METHOD.json``; returns its path.
+
+    Its cost is what run_record.json says, and ``program_seconds`` what was seen from outside.
+    """
     from llamafactory_dba.anchor.fingerprint import fingerprint_folder
     from llamafactory_dba.evaluation.micro_results import micro_results, training_cost
     from llamafactory_dba.evaluation.results import Run, write_results
+    from llamafactory_dba.training.record import read_record
 
     folder, model = out / method, RECIPES / "models" / base
-    measured: dict[str, Any] = {"anchor_bytes_on_disk": anchor_bytes}
+    record = read_record(folder)
+    outside: dict[str, Any] = {}
     if cost is not None:
-        measured |= {"wall_seconds": cost.seconds, "peak_host_bytes": cost.peak_memory_bytes}
+        outside = {"program_seconds": cost.seconds, "peak_host_bytes": cost.peak_memory_bytes}
+    if record is not None:
+        about |= {"machine": record.machine, "versions": record.versions, "data": record.data}
     run = Run(
         name=METHODS.get(method, f"base ({base})"),
         method=method,
@@ -158,11 +164,11 @@ def save_results(
         base_model=str(model),
         base_fingerprint=fingerprint_folder(model).total,
         seed=seed,
-        settings={"epochs": EPOCHS[domain]} if method in METHODS else {},
+        settings={} if record is None else record.settings,
     )
     scores = json.loads((out / f"{method}.json").read_text(encoding="utf-8"))
     results = micro_results(
-        scores, run, base="../base" if method in METHODS else None, cost=training_cost(folder, **measured), **about
+        scores, run, base="../base" if method in METHODS else None, cost=training_cost(folder, **outside), **about
     )
     return write_results(results, folder)
 
@@ -195,8 +201,7 @@ def run_demo(base: str, domain: str, seed: int, out: Path) -> dict[str, Any]:
         record = as_record(title, evaluate(out / method, domain, out / f"{method}.json"), domain, base_record)
         record.update(seconds=cost.seconds, peak_memory_bytes=cost.peak_memory_bytes)
         records.append(record)
-        anchor_bytes = folder_bytes(anchor) if method == "dba" else None
-        save_results(out, method, base, domain, seed=seed, cost=cost, anchor_bytes=anchor_bytes, **about)
+        save_results(out, method, base, domain, seed=seed, cost=cost, **about)
 
     results: dict[str, Any] = {
         "schema": SCHEMA,

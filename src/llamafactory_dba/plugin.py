@@ -7,16 +7,18 @@
     The parser's lists of classes hold the subclass (the module may have been imported before torch), and
     ``_parse_args`` names near matches for mistyped keys. If that changes, typos get the host's plain message.
 ``llamafactory.train.{pt,sft,rm,dpo,kto}.workflow``
-    ``run_<stage>`` is wrapped: checks before the model loads, the anchor run, plots afterwards.
+    ``run_<stage>`` is wrapped: checks before the model loads, the anchor run, plots afterwards; keeps the host's
+    arguments for the record of the run; the gauge's rows.
 ``llamafactory.train.{pt,sft,rm,dpo,kto}.trainer``
-    ``create_optimizer`` and ``log`` of the trainer class are wrapped: attaches the step hooks, and puts the metrics
-    into console, trainer state and trackers.
+    ``create_optimizer`` and ``log`` of the trainer class are wrapped: attaches the step hooks, the gauge and the
+    recorder of `dba_record`, and puts the metrics into console, trainer state and trackers.
 ``llamafactory.train.tuner``
     Names imported from the modules above are bound anew; they may hold unwrapped functions (import order).
 
 Called, not changed (a host that renames them gives an ImportError in that command only): ``training/`` uses the
 host's parser, data, template, model and trainers; ``data/show.py`` its converter and processors, to show rows as the
-model gets them; ``data/self_general/`` its ``chat`` engines and templates; ``cli/probe.py`` its YAML reader.
+model gets them; ``data/self_general/`` its ``chat`` engines and templates; ``evaluation/prompting.py`` its templates;
+``cli/probe.py`` its YAML reader.
 
 If one of the ``train`` modules changes so that it cannot be wrapped, a warning says so when it is imported, and a run
 with ``use_dba`` is refused by the arguments' own check (`unextended`), never silently trained without DBA.
@@ -26,7 +28,8 @@ modules are not imported yet. A finder on ``sys.meta_path`` patches each one rig
 already complete are patched at once; modules that are in the middle of their import are patched when the next import
 statement anywhere finds them finished. Every rebinding is by identity, never by position.
 
-Nothing in site-packages is edited, and without ``use_dba`` or ``dba_stage: anchor`` every wrapper only calls through.
+Nothing in site-packages is edited, and without ``use_dba``, ``dba_stage: anchor``, ``dba_gauge_steps`` and
+``dba_record`` every wrapper only calls through.
 """
 
 from __future__ import annotations
@@ -125,17 +128,23 @@ def _wrap_workflow(stage: str) -> Callable[[ModuleType], None]:
 
         def run(*args: Any, **kwargs: Any) -> Any:
             finetuning_args = kwargs["finetuning_args"] if "finetuning_args" in kwargs else args[3]
-            if not getattr(finetuning_args, "is_dba_run", False):
-                if getattr(finetuning_args, "dba_anchor_path", None):
-                    from llamafactory.extras import logging
+            target = original
+            if getattr(finetuning_args, "dba_gauge_steps", 0):
+                from .training.gauge.workflow import with_gauge
 
-                    logging.get_logger("llamafactory.dba").warning_rank0(
-                        "DBA: `dba_anchor_path` is set but `use_dba` is not: this run trains without DBA."
-                    )
-                return original(*args, **kwargs)
+                target = with_gauge(stage, original, *args, **kwargs)
+            with_dba = getattr(finetuning_args, "is_dba_run", False)
+            if not with_dba and getattr(finetuning_args, "dba_anchor_path", None):
+                from llamafactory.extras import logging
+
+                logging.get_logger("llamafactory.dba").warning_rank0(
+                    "DBA: `dba_anchor_path` is set but `use_dba` is not: this run trains without DBA."
+                )
+            if not with_dba and not getattr(finetuning_args, "writes_record", False):
+                return target(*args, **kwargs)
             from .training.workflow import run_stage  # late: imports torch and the host
 
-            return run_stage(stage, original, *args, **kwargs)
+            return run_stage(stage, target, *args, **kwargs)
 
         _replace(module, f"run_{stage}", _mark(run, original))
 
@@ -153,6 +162,14 @@ def _wrap_trainer(stage: str) -> Callable[[ModuleType], None]:
                 from .training.callback import attach_to_trainer
 
                 attach_to_trainer(self)
+            if hasattr(self.finetuning_args, "_dba_gauge_plan"):
+                from .training.gauge.callback import attach_gauge
+
+                attach_gauge(self, self.finetuning_args._dba_gauge_plan)
+            if getattr(self.finetuning_args, "writes_record", False):
+                from .training.recorder import attach_recorder
+
+                attach_recorder(self)  # last, so that it sees which checkpoints the others ask for
             return optimizer
 
         def log(self: Any, logs: dict[str, float], *args: Any, **kwargs: Any) -> Any:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..training.record import read_record
 from .intervals import wilson
 from .results import Cost, Results, Run, TaskResult
 
@@ -32,12 +33,18 @@ def micro_results(scores: Mapping[str, Any], run: Run, **rest: Any) -> Results:
     return Results(run=run, tasks=tuple(tasks), **{"created": created, **rest})
 
 
-def training_cost(folder: Path, **measured: Any) -> Cost:
-    """What a run folder says of its cost, and what was measured from outside."""
-    run_file = folder / "dba_run.json"
-    if run_file.is_file():
-        measured["anchor_bytes_in_memory"] = json.loads(run_file.read_text("utf-8")).get("anchor_bytes_in_memory")
-    return Cost(**measured)
+def training_cost(folder: Path, **outside: Any) -> Cost:
+    """What a run folder says of its cost, and what was measured from outside where it says nothing.
+
+    Raises:
+        DBAError: its run_record.json is damaged.
+    """
+    record, run_file = read_record(folder), folder / "dba_run.json"
+    if record is not None:
+        outside |= {name: value for name, value in record.cost.items() if value is not None}
+    elif run_file.is_file():  # of a version before run_record.json
+        outside["anchor_bytes_in_memory"] = json.loads(run_file.read_text("utf-8")).get("anchor_bytes_in_memory")
+    return Cost(**outside)
 
 
 def _task(name: str, role: str, score: Mapping[str, Any]) -> TaskResult:

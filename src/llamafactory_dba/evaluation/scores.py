@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from llamafactory_dba.core import joint
 from llamafactory_dba.errors import DBAError
 
 
@@ -34,7 +35,7 @@ def joint_score(domain: float, general: float) -> float:
         S in %; 0 where both are 0, the limit of the formula.
     """
     s_d, s_g = _percentage("domain", domain), _percentage("general", general)
-    return 2.0 * s_d * s_g / (s_d + s_g) if s_d + s_g > 0.0 else 0.0
+    return joint.joint_score(s_d, s_g)
 
 
 def accuracy(right: int, total: int) -> float:

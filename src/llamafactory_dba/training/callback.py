@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from llamafactory.extras import logging
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -16,7 +17,10 @@ from ..anchor.origin import read_origin
 from ..core.boost import initial_weight
 from ..core.convergence import half_cosine_of
 from ..errors import DBAError
-from .hooks import Attachment, Settings, StepHook, StepRecord, attach, innermost
+from .cost import Clock
+from .hooks import Attachment, Settings, StepHook, StepRecord, Target, attach, innermost
+from .layer_log import FILE_NAME as LAYER_FILE
+from .layer_log import LayerRecord, cosines, interval
 from .matching import anchor_bytes, match
 from .step_log import StepLog
 from .views import describe_names, trainable_tensors
@@ -56,8 +60,11 @@ class DBACallback(TrainerCallback):
         self.accelerator = accelerator
         self._attachment: Attachment | None = None
         self._log: StepLog | None = None
+        self._layer_log: StepLog | None = None
         self._since_log: list[StepRecord] = []
         self._calls_seen = 0
+        self.clock = Clock(torch.device("cpu"))
+        self.bytes_in_memory = 0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -92,11 +99,19 @@ class DBACallback(TrainerCallback):
             current_step=lambda: state.global_step,
             on_step=self._record,
             tolerate_overflow=lambda: getattr(self.accelerator, "scaler", None) is not None,
+            on_sums=self._log_layers,
         )
-        self._attachment, self._calls_seen = attach(kwargs["optimizer"], hook), 0
+        self.clock = Clock(targets[0].parameter.device)
+        self._attachment, self._calls_seen = attach(kwargs["optimizer"], hook, self.clock.timed), 0
+        self.bytes_in_memory = anchor_bytes(targets)
+        self._every = interval(self.arguments.dba_layer_log_steps, state.max_steps)
         self._report(anchor, hook, unmatched)
         if state.is_world_process_zero:
             self._log = StepLog(args.output_dir, first_step=state.global_step)
+            if self._every:
+                self._layer_log = StepLog(args.output_dir, first_step=state.global_step, name=LAYER_FILE)
+            elif state.global_step == 0:
+                Path(args.output_dir, LAYER_FILE).unlink(missing_ok=True)  # of an earlier run in this folder
             self._write_run_file(args.output_dir, anchor, hook, unmatched)
 
     def on_pre_optimizer_step(
@@ -125,13 +140,11 @@ class DBACallback(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A checkpoint's log lines must be on disk, since a resume continues after them."""
-        if self._log is not None:
-            self._log.flush()
+        self._flush()
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Let the web board and other readers follow the run."""
-        if self._log is not None:
-            self._log.flush()
+        self._flush()
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -140,10 +153,9 @@ class DBACallback(TrainerCallback):
         self.detach()
 
     def detach(self) -> None:
-        """Remove the hooks and close the log."""
-        if self._log is not None:
-            self._log.flush()
-            self._log = None
+        """Remove the hooks and close the logs."""
+        self._flush()
+        self._log = self._layer_log = None
         if self._attachment is not None:
             self._attachment.remove()
             self._attachment = None
@@ -158,7 +170,20 @@ class DBACallback(TrainerCallback):
     def _record(self, record: StepRecord) -> None:
         self._since_log.append(record)
         if self._log is not None:
-            self._log.add(record)
+            self._log.add(record._asdict())
+
+    def _log_layers(self, step: int, present: Sequence[Target], rows: Sequence[Sequence[float]]) -> None:
+        if self._layer_log is None or self._attachment is None or step % self._every:
+            return
+        norms = self._attachment.hook.norms
+        names = [target.name for target in present]
+        found = cosines(names, ((dot, square) for dot, square in rows), [norms[name] for name in names])
+        self._layer_log.add(LayerRecord(step, found)._asdict())
+
+    def _flush(self) -> None:
+        for log in (self._log, self._layer_log):
+            if log is not None:
+                log.flush()
 
     def _report(self, anchor: Anchor, hook: StepHook, unmatched: list[str]) -> None:
         settings = hook.settings
@@ -169,7 +194,7 @@ class DBACallback(TrainerCallback):
             f"DBA: matched {len(hook.targets)} of {len(hook.targets) + len(unmatched)} trainable tensors, "
             f"rank {min(anchor.config.rank, self.arguments.dba_svd_rank)}, {boost}, {correct}, "
             f"anchor {read_origin(anchor.folder) or anchor.folder} of {anchor.config.base_model.id} "
-            f"(norm {hook.anchor_norm:.4g}, {anchor_bytes(hook.targets) / 2**20:.1f} MiB)."
+            f"(norm {hook.anchor_norm:.4g}, {self.bytes_in_memory / 2**20:.1f} MiB)."
         )
         if unmatched:
             logger.warning_rank0(f"DBA: the anchor has nothing for {describe_names(unmatched)}; trained without it.")
@@ -183,7 +208,7 @@ class DBACallback(TrainerCallback):
             "anchor_base_model": dataclasses.asdict(anchor.config.base_model),
             "anchor_rank": anchor.config.rank,
             "anchor_norm": hook.anchor_norm,
-            "anchor_bytes_in_memory": anchor_bytes(hook.targets),
+            "anchor_bytes_in_memory": self.bytes_in_memory,
             "matched_tensors": len(hook.targets),
             "unmatched_tensors": unmatched,
             "boost_magnitude": hook.settings.boost_magnitude,

@@ -68,20 +68,27 @@ class StepRecord(NamedTuple):
 
 @dataclass
 class StepHook:
-    """State shared by the two hooks of one optimizer."""
+    """State shared by the two hooks of one optimizer.
+
+    ``on_sums`` gets, before the update, the step, the targets that have a gradient, and for each of them ⟨g_D, ĝ_G⟩
+    and ‖g_D‖²; they are on the host anyhow.
+    """
 
     targets: Sequence[Target]
     settings: Settings
     current_step: Callable[[], int]
     on_step: Callable[[StepRecord], None]
     tolerate_overflow: Callable[[], bool] = lambda: False
+    on_sums: Callable[[int, Sequence[Target], Sequence[Sequence[float]]], None] | None = None
+    norms: dict[str, float] = field(init=False)  # ‖ĝ_G‖ of every tensor
     anchor_norm: float = field(init=False)
     calls: int = field(default=0, init=False)  # optimizer steps seen, skipped ones too
     _saved: list[Any] = field(default_factory=list, init=False)
     _record: StepRecord | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self.anchor_norm = math.sqrt(sum(norm(target.anchor) ** 2 for target in self.targets))
+        self.norms = {target.name: norm(target.anchor) for target in self.targets}
+        self.anchor_norm = math.sqrt(sum(value**2 for value in self.norms.values()))
 
     @torch.no_grad()
     def before(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
@@ -100,13 +107,18 @@ class StepHook:
                 "is frozen",
             )
         sums = [blend_(target.parameter.grad, target.anchor, gamma) for target in present]
-        dot, grad_norm = _totals(sums)
+        rows = _to_host(sums)
+        # not math.fsum: it raises on Inf and -Inf, which an fp16 overflow may bring and which has to be seen here
+        dots, squares = zip(*rows, strict=True)
+        dot, grad_norm = sum(dots), math.sqrt(sum(squares))
         if not math.isfinite(dot) or not math.isfinite(grad_norm):
             if self.tolerate_overflow():
                 return  # fp16: the gradient scaler skips this update and lowers its scale
             raise _not_finite(present, sums, step)
         s = similarity(dot, grad_norm, self.anchor_norm)
         factor = correction(s, self.settings.base_correction) if self.settings.use_correction else 1.0
+        if self.on_sums is not None:
+            self.on_sums(step, present, rows)
         self._record = StepRecord(step, gamma, s, factor, grad_norm, float(optimizer.param_groups[0]["lr"]))
         if self.settings.use_correction:
             # Groups are looked up every time: accelerate and checkpoint loading replace these dicts. The product is a
@@ -132,19 +144,22 @@ class Attachment(NamedTuple):
     remove: Callable[[], None]
 
 
-def attach(optimizer: Any, hook: StepHook) -> Attachment:
+def attach(
+    optimizer: Any, hook: StepHook, around: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda call: call
+) -> Attachment:
     """Register `hook` on the innermost optimizer.
 
     Args:
         optimizer: a ``torch.optim.Optimizer``, or a wrapper with the real one as ``.optimizer`` (accelerate).
         hook: what to do around each step.
+        around: makes of each of its two functions what is really called, for example to take its time.
 
     Raises:
         DBAError: there is no optimizer with step hooks inside.
     """
     inner = innermost(optimizer)
-    before = inner.register_step_pre_hook(hook.before)
-    after = inner.register_step_post_hook(hook.after)
+    before = inner.register_step_pre_hook(around(hook.before))
+    after = inner.register_step_post_hook(around(hook.after))
 
     def remove() -> None:
         before.remove()
@@ -171,13 +186,11 @@ def innermost(optimizer: Any) -> torch.optim.Optimizer:
     return inner
 
 
-def _totals(sums: Sequence[StepSums]) -> tuple[float, float]:
-    """<g_D, ĝ_G> and ‖g_D‖ over all tensors, with one device-to-host copy; per-tensor fp32 sums are added in fp64."""
+def _to_host(sums: Sequence[StepSums]) -> list[list[float]]:
+    """Per tensor <g_D, ĝ_G> and ‖g_D‖², with one device-to-host copy; per-tensor fp32 sums are added in fp64."""
     device = sums[0].dot.device
-    pairs = torch.stack([torch.stack((item.dot, item.grad_sq)).to(device) for item in sums])
-    # not math.fsum: it raises on Inf and -Inf, which an fp16 overflow may bring and the caller has to see
-    dots, squares = zip(*pairs.tolist(), strict=True)
-    return sum(dots), math.sqrt(sum(squares))
+    rows: list[list[float]] = torch.stack([torch.stack((x.dot, x.grad_sq)).to(device) for x in sums]).tolist()
+    return rows
 
 
 def _not_finite(present: Sequence[Target], sums: Sequence[StepSums], step: int) -> DBAError:

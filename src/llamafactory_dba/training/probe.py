@@ -116,6 +116,7 @@ def _leave_no_trace(data_args: Any, training_args: Any, finetuning_args: Any) ->
     if data_args.tokenized_path is not None and not has_tokenized_data(data_args.tokenized_path):
         data_args.tokenized_path = None  # the host would write it
     finetuning_args.use_dba, finetuning_args.dba_anchor_path = False, None  # the plugin's own hooks stay away
+    finetuning_args.dba_gauge_steps, finetuning_args.dba_record = 0, False
     finetuning_args.plot_loss = False
     training_args.save_strategy = SaveStrategy.NO
     training_args.eval_strategy = training_args.logging_strategy = IntervalStrategy.NO

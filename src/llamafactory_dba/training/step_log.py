@@ -1,28 +1,29 @@
-"""``dba_log.jsonl``: one line per optimizer step, exact across a resume."""
+"""``dba_log.jsonl``: one line per optimizer step, exact across a resume. Needs no torch."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-
-from .hooks import StepRecord
+from typing import Any
 
 
 FILE_NAME = "dba_log.jsonl"
 
 
 class StepLog:
-    """Appends records to ``<folder>/dba_log.jsonl``; buffered, written out by `flush`.
+    """Appends records with a ``step`` to ``<folder>/dba_log.jsonl``; buffered, written out by `flush`.
 
     Args:
         folder: the run's output folder.
         first_step: records from this step on are dropped from an existing file, since they will be made again (0 for
             a fresh run, the checkpoint's step on resume).
+        name: another name for the file.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], first_step: int) -> None:
-        self.path = Path(folder) / FILE_NAME
+    def __init__(self, folder: str | os.PathLike[str], first_step: int, name: str = FILE_NAME) -> None:
+        self.path = Path(folder) / name
         self._lines: list[str] = []
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read_lines(self.path) if json.loads(line)["step"] < first_step]
@@ -30,9 +31,9 @@ class StepLog:
         beside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
         os.replace(beside, self.path)
 
-    def add(self, record: StepRecord) -> None:
+    def add(self, record: Mapping[str, Any]) -> None:
         """Remember one step."""
-        self._lines.append(json.dumps(record._asdict()))
+        self._lines.append(json.dumps(record))
 
     def flush(self) -> None:
         """Write what is remembered."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from .anchor_run import make_anchor
 from .callback import METRICS
 from .checks import check_run
 from .paths import anchor_folder
+from .run_facts import RunInputs
 
 
 def run_stage(
@@ -37,6 +39,7 @@ def run_stage(
         **kwargs: keyword arguments of the host's function.
     """
     making_anchor = finetuning_args.dba_stage == "anchor"
+    finetuning_args.dba_run_inputs = RunInputs(model_args, data_args)  # no field, so that no tracker uploads it
     if not making_anchor and not (finetuning_args.use_dba and training_args.do_train):
         return original(model_args, data_args, training_args, finetuning_args, *rest, **kwargs)
     check_run(model_args, data_args, training_args, finetuning_args)
@@ -45,7 +48,9 @@ def run_stage(
         make_anchor(stage, folder, model_args, data_args, training_args, finetuning_args)
         return None
     if not is_anchor(folder):
+        start = time.perf_counter()
         make_anchor("pt" if stage == "pt" else "sft", folder, model_args, data_args, training_args, finetuning_args)
+        finetuning_args.dba_run_inputs = RunInputs(model_args, data_args, time.perf_counter() - start)
         set_seed(training_args.seed)  # so that this run equals the next one, which finds the anchor
     result = original(model_args, data_args, training_args, finetuning_args, *rest, **kwargs)
     if finetuning_args.plot_loss and training_args.should_save:
