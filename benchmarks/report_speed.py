@@ -19,6 +19,9 @@ from llamafactory_dba.evaluation.intervals import wilson
 from llamafactory_dba.evaluation.results import Results, Run, TaskResult, write_results
 
 
+KINDS = (*(f"self_attn.{x}_proj" for x in "qkvo"), *(f"mlp.{x}_proj" for x in ("gate", "up", "down")))
+
+
 def make_task(name: str, role: str, samples: int, share: float, generator: random.Random) -> TaskResult:
     values = tuple(int(generator.random() < share) for _ in range(samples))
     right = sum(values)
@@ -31,13 +34,26 @@ def make_run(folder: Path, name: str, method: str, args: argparse.Namespace, gen
     tasks = [make_task("domain", "domain", args.samples, generator.uniform(0.2, 0.9), generator)]
     for place in range(args.tasks - 1):
         tasks.append(make_task(f"general{place}", "general", args.samples, generator.uniform(0.3, 0.8), generator))
-    run = Run(name, method, domain="made", base_model="made/model", seed=int(folder.name.split("_")[-1]))
+    number = int(folder.name.split("_")[-1])
+    # five seeds of every setting
+    settings = {"setting": number // 20}
+    run = Run(name, method, domain="made", base_model="made/model", seed=number // 4 % 5, settings=settings)
     write_results(Results(run, tuple(tasks), base=None if method == "base" else "../run_0"), folder)
     if method != "base":
         keys = ("gamma", "similarity", "correction", "domain_grad_norm")
         own = [{"step": step, **{key: generator.random() for key in keys}} for step in range(args.steps)]
         host = [{"current_steps": step, "loss": generator.random()} for step in range(10, args.steps, 10)]
-        for file, rows in (("dba_log.jsonl", own), ("trainer_log.jsonl", host)):
+        gauge_keys = ("general_loss", "general_accuracy", "domain_loss", "domain_accuracy", "s", "forward_kl")
+        gauge = [
+            {"step": step, **{key: generator.random() for key in gauge_keys}} for step in range(0, args.steps, 50)
+        ]
+        names = [f"model.layers.{layer}.{kind}.weight" for kind in KINDS for layer in range(args.layers)]
+        layers = [
+            {"step": step, "similarity": {name: round(generator.gauss(0, 0.1), 6) for name in names}}
+            for step in range(0, args.steps, max(1, args.steps // 100))
+        ]
+        files = {"dba_log.jsonl": own, "trainer_log.jsonl": host, "dba_gauge.jsonl": gauge, "dba_layers.jsonl": layers}
+        for file, rows in files.items():
             (folder / file).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
@@ -46,6 +62,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--tasks", type=int, default=8)
+    parser.add_argument("--layers", type=int, default=36)
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--output", type=Path, default=RESULTS / "report_speed.json")
     args = parser.parse_args()
@@ -64,7 +81,7 @@ def main() -> None:
             "what": "llamafactory-dba report, HTML and Markdown, program start included",
             "command": command(),
             "machine": machine(),
-            **{key: getattr(args, key) for key in ("runs", "steps", "tasks", "samples")},
+            **{key: getattr(args, key) for key in ("runs", "steps", "tasks", "samples", "layers")},
             "seconds": time.perf_counter() - start,
             "page_bytes": page.stat().st_size,
             "markdown_bytes": (root / "report.md").stat().st_size,

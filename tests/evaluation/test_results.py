@@ -15,7 +15,11 @@ SCHEMA = json.loads((files("llamafactory_dba") / "evaluation" / "schema" / "resu
 TASK = TaskResult("s", "t", "1", "general", "accuracy", 50.0, 4, 1, wilson(2, 4), (1, 0, 0.5, 0.5))
 RESULTS = Results(
     run=Run("a [\n 1 ] b", "dba", "finance", "some/model", "ab12", 3, {"rate": 1e-5}),
-    tasks=(TASK, dataclasses.replace(TASK, task="u", role="domain", interval=None, per_sample=None)),
+    tasks=(
+        dataclasses.replace(TASK, truncated=1, skipped=7, groups={"law": [100.0, 1], "art": [33.3, 3]}),
+        dataclasses.replace(TASK, task="u", role="domain", interval=None, per_sample=None),
+        TaskResult("s", "text", "1", "loss", "perplexity", 181.5, 3, 0, Interval(2.5, 900, "x"), (4.5, 0, 6.25)),
+    ),
     base="../base",
     cost=Cost(wall_seconds=1.5, tokens=12),
     machine={"cores": 2},
@@ -30,6 +34,7 @@ def test_what_was_written_is_read(tmp_path):
     assert read_results(path) == read_results(path.parent) == RESULTS
     assert [item.name for item in path.parent.iterdir()] == ["results.json"]
     assert '"per_sample": [1, 0, 0.5, 0.5]' in path.read_text("utf-8")  # not a line per sample
+    assert '"law": [100.0, 1]' in path.read_text("utf-8")
     raw = json.loads(path.read_text("utf-8"))
     assert raw["cost"]["energy_joules"] is None, "not measured is null, never 0"
 
@@ -83,13 +88,30 @@ def change(raw, place, value):
         (("tasks", 0, "value"), "50", "finite numbers"),
         (("tasks", 0, "value"), float("nan"), "finite numbers"),
         (("tasks", 0, "unparsed"), 5, "impossible"),
-        (("tasks", 0, "role"), "both", "domain or general"),
+        (("tasks", 0, "role"), "both", "domain or general or loss"),
+        (("tasks", 0, "truncated"), 5, "impossible"),
+        (("tasks", 0, "skipped"), -1, "impossible"),
+        (("tasks", 0, "skipped"), "1", "finite numbers"),
+        (("tasks", 0, "groups"), [], "groups is missing or damaged"),
+        (("tasks", 0, "groups"), {"law": 50}, "Group 'law'"),
+        (("tasks", 0, "groups"), {"law": [101, 2]}, "Group 'law'"),
+        (("tasks", 0, "groups"), {"law": [50, 0]}, "Group 'law'"),
+        (("tasks", 0, "groups"), {"law": [50, 5]}, "n from 1 to 4"),
+        (("tasks", 0, "groups"), {"law": [float("nan"), 2]}, "Group 'law'"),
+        (("tasks", 2, "value"), -0.5, "impossible"),
+        (("tasks", 2, "value"), float("inf"), "finite numbers"),
+        (("tasks", 2, "per_sample"), [1, 2, -1], "of 0 or more"),
+        (("tasks", 2, "per_sample"), [1, 2, float("nan")], "of 0 or more"),
+        (("tasks", 2, "per_sample"), [1, 2, float("inf")], "of 0 or more"),
         (("tasks", 0, "per_sample"), [1, 0], "4 values"),
+        (("tasks", 0, "per_sample"), [1, 0, 0, float("nan")], "from 0 to 1"),
         (("tasks", 0, "per_sample"), [1, 0, 0, 2], "4 values"),
         (("tasks", 0, "per_sample"), [1, 0, 0, "1"], "numbers"),
         (("tasks", 0, "interval"), {"low": 1}, r"tasks\[0\].interval"),
         (("tasks", 1, "task"), "t", "twice"),
         (("cost",), None, "cost is missing"),
+        (("cost", "tokens"), "12", "cost is no number"),
+        (("cost", "wall_seconds"), float("inf"), "cost is no number"),
         (("data",), None, "data is missing"),
     ],
 )
@@ -109,6 +131,30 @@ def test_no_file_and_no_json(tmp_path):
     (tmp_path / "results.json").write_text("{", encoding="utf-8")
     with pytest.raises(DBAError, match="cannot be read"):
         read_results(tmp_path)
+
+
+def test_files_from_before_the_additions_are_read(tmp_path):
+    raw = json.loads(RESULTS.to_json())
+    for task in raw["tasks"]:
+        for name in ("truncated", "skipped", "groups"):
+            del task[name]
+    (tmp_path / "results.json").write_text(json.dumps(raw), encoding="utf-8")
+    first = read_results(tmp_path).tasks[0]
+    assert (first.truncated, first.skipped, first.groups) == (0, 0, None)
+
+
+def test_the_schema_says_what_the_reader_does():
+    jsonschema = pytest.importorskip("jsonschema", reason="the schema is checked with jsonschema")
+    raw = json.loads(RESULTS.to_json())
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    validator.validate(raw)
+    for place, value in (((0, "value"), 101), ((0, "per_sample"), [1, 0, 0, 2]), ((0, "groups"), {"a": [101, 1]})):
+        bad = json.loads(json.dumps(raw))
+        bad["tasks"][place[0]][place[1]] = value
+        assert not validator.is_valid(bad), place
+        bad["tasks"][place[0]]["role"] = "loss"
+        assert validator.is_valid(bad), place
 
 
 def test_a_later_addition_breaks_no_reader(tmp_path):

@@ -72,12 +72,52 @@ def test_paired_tests_where_the_samples_are_the_same():
     assert b.test is None and b.delta == 0, "other samples: a difference, but no paired test"
 
 
+def test_other_questions_are_no_pairs():
+    ours, before = (results(task("a", 50.0, samples=(1, 0) * 5)) for _ in range(2))
+    hashed = [dataclasses.replace(item, data={"a (questions)": hash}) for item, hash in ((ours, "1"), (before, "2"))]
+    assert summarise(*hashed).tasks[0].test is None
+    assert summarise(hashed[0], hashed[0]).tasks[0].test is not None
+    assert summarise(hashed[0], before).tasks[0].test is not None, "not known is not different"
+
+
 def test_a_test_of_the_samples_is_not_one_of_an_f1():
     found = summarise(
         results(task("d", 55.0, "domain", (1,) * 6 + (0,) * 4)), results(task("d", 50.0, "domain", (0,) * 10))
     )
     assert found.tasks[0].test is not None
     assert not found.tasks[0].test_is_of_value
+
+
+def test_losses_are_compared_in_their_own_unit_and_count_for_no_mean():
+    ours, before = (3.0,) * 30, (2.0,) * 20 + (2.5,) * 10
+    mean = sum(before) / 30
+    run = results(task("d", 70.0, "domain"), task("a", 60.0), task("text", 3.0, "loss", ours, 30, metric="nats"))
+    base = results(*BASE.tasks, task("text", mean, "loss", before, 30, metric="nats"))
+    found = summarise(run, base)
+    alone = summarise(results(*run.tasks[:2]), BASE)
+    assert (found.s_d, found.s_g, found.s, found.kept) == (alone.s_d, alone.s_g, alone.s, alone.kept)
+    change = found.tasks[2]
+    assert change.delta == pytest.approx(3.0 - mean) and change.better == pytest.approx(mean - 3.0)
+    assert change.test.delta == pytest.approx(3.0 - mean), "nats, not a hundred times nats"
+    assert change.test.interval.low <= change.test.delta <= change.test.interval.high < 1
+    assert change.lost and not change.gained and change.test_is_of_value, "a higher loss is a worse one"
+    back = summarise(base, run).tasks[-1]
+    assert back.gained and not back.lost
+
+
+def test_losses_of_0_and_1_are_no_rights_and_wrongs():
+    ours, before = (1,) * 9 + (0,), (0,) * 10
+    loss = (results(task("t", 0.9, "loss", ours)), results(task("t", 0.0, "loss", before)))
+    assert "bootstrap" in summarise(*loss).tasks[0].test.method
+    share = (results(task("t", 90.0, samples=ours)), results(task("t", 0.0, samples=before)))
+    assert "McNemar" in summarise(*share).tasks[0].test.method
+
+
+def test_a_test_that_points_the_other_way_than_the_value_marks_nothing():
+    ours, before = (1,) * 10, (0,) * 10
+    change = summarise(results(task("a", 40.0, samples=ours)), results(task("a", 50.0, samples=before))).tasks[0]
+    assert change.test.p < 0.05 and change.test.delta > 0 > change.delta
+    assert not change.lost and not change.gained
 
 
 def test_different_versions_of_a_task_are_refused():

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
-from reporting.runs import write_logs, write_run, write_world
+from reporting.runs import write_gauge, write_layers, write_logs, write_rich_world, write_run, write_world
 from typer.testing import CliRunner
 
 from llamafactory_dba.cli.program import app
@@ -69,15 +69,17 @@ def test_the_tables_say_what_was_measured(page):
     rows = {row[0]: row for row in Outline(page).rows}
     assert ["ours, seed 1", "80.0", "88.0", "83.8", "97.8", "+70.0", "-2.0", "+65.8"] in Outline(page).rows
     assert ["base model", "10.0", "90.0", "18.0", "–", "–", "–", "–"] in Outline(page).rows
-    lost = next(row for row in Outline(page).rows if row[0].startswith("micro/recall"))
-    assert lost[1] == "base model"
+    found = Outline(page).rows
+    heading = next(place for place, row in enumerate(found) if row[0].startswith("micro/recall (general"))
+    assert [row[0] for row in found[heading + 1 : heading + 4]] == ["base model", "ours, seed 1", "direct, seed 1"]
     assert any("-60.0 ▼" in row and "< 0.001" in row for row in Outline(page).rows)
     assert "wall-clock s" in rows["run"] or ["run", "wall-clock s", "peak host MB"] in Outline(page).rows
-    assert "Measured in no run here: device h, tokens" in page
+    assert "Measured in no run here: whole program s, device h, tokens" in page
 
 
 def test_the_sentence_names_the_best_and_its_price(page, tmp_path):
-    assert "Best S of 2 runs: ours, seed 1 with S = 83.8 (S_D 80.0, S_G 88.0); against the base model +70.0" in page
+    assert "Best S of 2 methods and settings: ours, seed 1 with S = 83.8 (S_D 80.0, S_G 88.0; one seed)" in page
+    assert "; against the base model +70.0 on the domain, -2.0 on the general tasks, 97.8 % of its S_G kept." in page
     assert "None of 3 tested general tasks is below it" in page
     write_run(tmp_path / "base", "base", 0.1, 0.9, method="base")
     write_run(tmp_path / "run", "only", 0.9, 0.3, base="../base")
@@ -95,6 +97,22 @@ def test_the_page_is_whole_and_alone(page):
     assert {link[1:] for link in outline.links} <= set(outline.ids)
     assert set(re.findall(r"url\(#([^)]*)\)", page)) <= set(outline.ids)
     assert "prefers-color-scheme: dark" in page and "@media print" in page
+
+
+def test_pictures_are_within_the_page(tmp_path):
+    write_rich_world(tmp_path)
+    page = to_html(collect([tmp_path]))
+    outline = Outline(page)
+    assert not outline.open
+    outside = [link for link in outline.links if not link.startswith(("#", "data:image/png;base64,"))]
+    assert not outside and any(link.startswith("data:") for link in outline.links)
+    assert len(outline.ids) == len(set(outline.ids))
+    assert {link[1:] for link in outline.links if link.startswith("#")} <= set(outline.ids)
+    widths: dict[int, set[int]] = {}
+    for table in re.findall(r"<table>.*?</table>", page, re.DOTALL):
+        rows = [row for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL) if "colspan" not in row]
+        widths.setdefault(len({row.count("<t") for row in rows}), set()).add(len(rows))
+    assert set(widths) == {1}, "all rows of a table are of one length"
 
 
 def test_figures_take_the_colour_of_the_text(page):
@@ -123,7 +141,7 @@ def test_everything_is_escaped(tmp_path):
     assert "<script" not in text
     table = [line for line in text.splitlines() if line.startswith("|")]
     widths = [len(re.findall(r"(?<!\\)\|", line)) for line in table]
-    assert set(widths) <= {9, 10}, "a bar in a name must not add a column"
+    assert set(widths) <= {4, 8, 9, 10}, "a bar in a name must not add a column"
     save_figures(report, tmp_path / "figures")
 
 
@@ -180,13 +198,17 @@ def test_foreign_files_are_named_and_nothing_is_an_error(tmp_path):
 def test_a_long_run_makes_a_small_page(tmp_path):
     path = write_run(tmp_path / "run", "long", 0.5, 0.8)
     write_logs(path.parent, 30_000)
+    write_gauge(path.parent, 300)
+    kinds = [f"self_attn.{x}_proj" for x in "qkvo"] + [f"mlp.{x}_proj" for x in ("gate", "up", "down")]
+    write_layers(path.parent, 36, 100, kinds)
     assert len(to_html(collect([tmp_path])).encode()) < 3_000_000
 
 
 def test_many_runs_are_told_apart_by_method(tmp_path):
     for seed in range(12):
         method = ("direct", "dba")[seed % 2]
-        write_run(tmp_path / str(seed), f"{method}-{seed}", 0.5, 0.5 + seed / 50, method=method, seed=seed)
+        settings = {"rate": seed}
+        write_run(tmp_path / str(seed), f"run-{seed}", 0.5, 0.5 + seed / 50, method=method, settings=settings)
     svg = re.search(r"<svg.*?</svg>", to_html(collect([tmp_path])), re.DOTALL)[0]
     labels = re.findall(r">(direct[^<]*|dba[^<]*)</text>", svg)
     assert sorted(labels) == ["dba", "direct"]

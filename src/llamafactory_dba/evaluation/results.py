@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -12,19 +11,24 @@ from typing import Any, TypeVar
 
 from ..errors import DBAError
 from ..files import write_file
+from .result_checks import LOSS as LOSS
+from .result_checks import ROLES as ROLES
+from .result_checks import check_cost, check_task
 
 
 FILE = "results.json"
 FORMAT = "llamafactory-dba/results"
 FORMAT_VERSION = 1
-ROLES = ("domain", "general")
 EVALUATE = "evaluate the model again"
 Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Confidence interval in % (of a difference: in percentage points); ``method`` says how it was computed."""
+    """Confidence interval in % (of a difference: in percentage points); ``method`` says how it was computed.
+
+    That of a task with the role "loss" is in the unit of its metric.
+    """
 
     low: float
     high: float
@@ -40,13 +44,17 @@ class TaskResult:
         suite: the suite that the task belongs to.
         task: its name.
         task_version: scores of different versions are never compared.
-        role: ``domain`` (counts for S_D) or ``general`` (counts for S_G).
-        metric: such as ``accuracy`` or ``weighted_f1``.
-        value: in %.
+        role: ``domain`` (counts for S_D), ``general`` (counts for S_G) or ``loss`` (lower is better; counts for none).
+        metric: such as ``accuracy``, ``weighted_f1`` or ``perplexity``.
+        value: in %; of a loss in the metric's own unit, such as nats per token.
         n: samples, all of them, unparsed ones included; at least 1.
         unparsed: answers that could be no answer at all, counted as wrong.
         interval: of the value; None where it was not computed.
-        per_sample: of every sample, in the task's order, 0 or 1 or a share of 1; None where it was not kept.
+        per_sample: of every sample, in the task's order, 0 or 1 or a share of 1 (of a loss: 0 or more, in any unit);
+            None where it was not kept.
+        truncated: answers that the limit of new tokens cut off; scored as they are.
+        skipped: samples of the task that were not asked and are not among the n, such as a broken row.
+        groups: name, such as a subject of MMLU → [value, n]; None where the task has none.
     """
 
     suite: str
@@ -59,6 +67,9 @@ class TaskResult:
     unparsed: int = 0
     interval: Interval | None = None
     per_sample: tuple[float, ...] | None = None
+    truncated: int = 0
+    skipped: int = 0
+    groups: dict[str, list[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,19 +90,22 @@ class Cost:
     """What the run cost; None means not measured, never 0.
 
     Attributes:
-        wall_seconds: of the training, program start included.
-        device_hours: hours times accelerators.
-        tokens: trained on, repeats counted.
+        wall_seconds: of the training loop, with loading of batches, logging, evaluation and checkpoints on the way.
+        program_seconds: of the whole program from start to exit, seen from outside: imports, loading of the model,
+            tokenising, training, saving.
+        device_hours: ``wall_seconds`` in hours times devices: accelerators, or processes on a CPU.
+        tokens: trained on, repeats counted; prompt and answer, no padding.
         peak_device_bytes: of one accelerator.
         peak_host_bytes: resident memory of the run's processes together.
         trainable_parameters: how many numbers were trained.
         anchor_bytes_on_disk: of the anchor's tensors.
         anchor_bytes_in_memory: of the anchor while training.
         step_overhead: mean extra time per optimizer step as a share of a step without DBA (0.02 is 2 %).
-        energy_joules: as the platform reports it.
+        energy_joules: as the platform reports it: of the accelerators used, of a whole processor package.
     """
 
     wall_seconds: float | None = None
+    program_seconds: float | None = None
     device_hours: float | None = None
     tokens: int | None = None
     peak_device_bytes: int | None = None
@@ -132,7 +146,8 @@ class Results:
         if not self.tasks:
             raise DBAError("There is no score in these results.", expected="one task or more", found="none")
         for task in self.tasks:
-            _check(task)
+            check_task(task)
+        check_cost(self.cost)
         keys = [(task.suite, task.task, task.metric) for task in self.tasks]
         if twice := next((key for key in keys if keys.count(key) > 1), None):
             raise DBAError("A task is there twice.", expected="one score per suite, task and metric", found=twice)
@@ -222,6 +237,8 @@ def _task(raw: Any, where: str) -> TaskResult:
         if not set(map(type, values)) <= {int, float}:
             raise DBAError(f"{where}.per_sample is damaged.", expected="numbers", found="something else")
         parts["per_sample"] = tuple(values)
+    if task.groups is not None:
+        parts["groups"] = dict(_value(raw, "groups", Mapping))
     return TaskResult(**{name.name: getattr(task, name.name) for name in fields(task)} | parts)
 
 
@@ -240,30 +257,3 @@ def _value(raw: Mapping[str, Any], name: str, kind: type) -> Any:
     if not isinstance(raw.get(name), kind):
         raise DBAError(f"{name} is missing or damaged.", expected=kind.__name__, found=type(raw.get(name)).__name__)
     return raw[name]
-
-
-def _check(task: TaskResult) -> None:
-    """Refuse what would look like a score but is none."""
-    name = f"{task.suite}/{task.task}"
-    numbers = [task.value, task.n, task.unparsed]
-    if task.interval is not None:
-        numbers += [task.interval.low, task.interval.high]
-    if any(isinstance(x, bool) or not isinstance(x, int | float) or not math.isfinite(x) for x in numbers):
-        raise DBAError(f"A number of {name} is none.", expected="finite numbers", found=numbers)
-    if task.n < 1:
-        raise DBAError(f"{name} has no samples, so it has no score.", expected="n of 1 or more", found=task.n)
-    if task.role not in ROLES:
-        raise DBAError(f"The role of {name} is unknown.", expected=" or ".join(ROLES), found=task.role)
-    if not 0 <= task.value <= 100 or not 0 <= task.unparsed <= task.n:
-        raise DBAError(
-            f"The score of {name} is impossible.",
-            expected="a value from 0 to 100 %, and at most n unparsed answers",
-            found=f"{task.value} %, {task.unparsed} of {task.n} unparsed",
-        )
-    values = task.per_sample
-    if values is not None and (len(values) != task.n or not (min(values) >= 0 and max(values) <= 1)):
-        raise DBAError(
-            f"The per-sample values of {name} do not fit.",
-            expected=f"{task.n} values from 0 to 1",
-            found=f"{len(values)} from {min(values, default=0)} to {max(values, default=0)}",
-        )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import DBAError
 from .intervals import PairedTest, paired_test
-from .results import Results, TaskResult
+from .results import LOSS, Results, TaskResult
 from .scores import joint_score, mean_general
 
 
 SIGNIFICANT = 0.05
+QUESTIONS = "{} (questions)"  # name in `Results.data` of what a task asks, as evaluation writes it
 SAME = 1e-6  # percentage points: a value is the mean of its per-sample values, but for the rounding of a scorer
 
 
@@ -31,7 +32,7 @@ class TaskChange:
     Attributes:
         score: of the run.
         base: of the base model; None where it was not measured.
-        delta: score minus base in percentage points; None without base.
+        delta: score minus base, in percentage points or in the unit of a loss; None without base.
         test: None without base, or where per-sample values of the same samples are not there for both.
         test_is_of_value: whether the test is of this very metric; False where the metric is no mean over samples
             (a weighted F1), so that the test compares the per-sample values only.
@@ -44,19 +45,34 @@ class TaskChange:
     test_is_of_value: bool = False
 
     @property
+    def better(self) -> float | None:
+        """``delta`` turned so that more is better: of a loss, which should be low, minus delta."""
+        return None if self.delta is None else self._sign * self.delta
+
+    @property
     def lost(self) -> bool:
-        """Whether it is below the base model at p < 0.05."""
-        return self.test is not None and self.test.p < SIGNIFICANT and self.test.delta < 0
+        """Whether it is worse than the base model at p < 0.05."""
+        return self._moved(-1)
 
     @property
     def gained(self) -> bool:
-        """Whether it is above the base model at p < 0.05."""
-        return self.test is not None and self.test.p < SIGNIFICANT and self.test.delta > 0
+        """Whether it is better than the base model at p < 0.05."""
+        return self._moved(1)
+
+    @property
+    def _sign(self) -> int:
+        return -1 if self.score.role == LOSS else 1
+
+    def _moved(self, way: int) -> bool:
+        if self.test is None or self.better is None or self.test.p >= SIGNIFICANT:
+            return False
+        # where the test is not of the value itself, both have to point the same way
+        return way * self._sign * self.test.delta > 0 and way * self.better > 0
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The joint numbers of a run, in %; None is "not measured".
+    """The joint numbers of a run, in %; None is "not measured". Losses are in ``tasks`` and in no mean.
 
     Attributes:
         s_d: mean over the domain tasks.
@@ -97,7 +113,8 @@ def summarise(results: Results, base: Results | None = None) -> Summary:
             next_step="measure the base model that the run started from",
         )
     before = scores_of(base.tasks) if base else {}
-    changes = tuple(_change(task, before.get(key_of(task))) for task in results.tasks)
+    other = {name for name in results.data if base and results.data[name] != base.data.get(name, results.data[name])}
+    changes = tuple(_change(task, before.get(key_of(task)), other) for task in results.tasks)
     s_d, s_g = (_mean(change.score for change in _of(changes, role)) for role in ("domain", "general"))
     base_d, base_g = (_base_mean(_of(changes, role)) for role in ("domain", "general"))
     s, base_s = _joint(s_d, s_g), _joint(base_d, base_g)
@@ -142,14 +159,16 @@ def check_versions(results: Mapping[str, Results]) -> None:
                 )
 
 
-def _change(task: TaskResult, base: TaskResult | None) -> TaskChange:
+def _change(task: TaskResult, base: TaskResult | None, other: Collection[str] = ()) -> TaskChange:
+    """``other``: data sets whose hashes differ; the samples of a task on one of them are no pairs."""
     if base is None:
         return TaskChange(task, None, None, None)
     delta = task.value - base.value
-    if task.per_sample is None or base.per_sample is None or task.n != base.n:
+    if task.per_sample is None or base.per_sample is None or task.n != base.n or QUESTIONS.format(task.task) in other:
         return TaskChange(task, base, delta, None)
-    test = paired_test(task.per_sample, base.per_sample)
-    of_value = all(abs(100 * sum(t.per_sample or ()) / t.n - t.value) < SAME for t in (task, base))
+    scale = 1.0 if task.role == LOSS else 100.0
+    test = paired_test(task.per_sample, base.per_sample, scale=scale)
+    of_value = all(abs(scale * sum(t.per_sample or ()) / t.n - t.value) < SAME for t in (task, base))
     return TaskChange(task, base, delta, test, of_value)
 
 

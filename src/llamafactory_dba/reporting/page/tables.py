@@ -1,154 +1,162 @@
-"""Texts and tables of the report as plain cells, the same for HTML and Markdown. None is shown as a dash."""
+"""Scores of the report: the joint numbers, and every task beside the base model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Sequence
+from functools import partial
 
-from ...evaluation.results import Cost
-from ...evaluation.summary import SIGNIFICANT, TaskChange, key_of
-from .collect import Group
+from ...evaluation.results import LOSS, TaskResult
+from ...evaluation.summary import SIGNIFICANT, TaskChange, TaskKey, key_of
+from .cells import MISSING, Table, averaged, change, number, p_value, score, signed
+from .entries import Entry, Group, Mean, Series, mean_of
+from .sweep import Point
 
 
-MISSING = "–"
 SCORE_NOTE = (
     "S_D: mean over the domain tasks. S_G: mean over the general tasks. S: their harmonic mean. Kept: S_G as a share "
     "of the base model's S_G on the same tasks. Δ: difference from the base model, in percentage points. "
     f"{MISSING}: not measured."
 )
-TASK_NOTE = (
-    "Intervals are at 95 %. p: paired test against the base model on the same samples (exact McNemar for right or "
-    "wrong, paired bootstrap otherwise), not corrected for the number of tests. ▼ below, ▲ above the base model at "
-    f"p < {SIGNIFICANT:g}. A p in brackets tests the per-sample values, of which this metric is no mean. Unparsed "
-    "answers count as wrong."
+SEED_NOTE = (
+    " ±: standard deviation over runs that differ only in their seed. S, kept and Δ are computed for each run and "
+    "then averaged, so S is not the harmonic mean of the averages. Where there is no ±, there is one run."
 )
-COST_TITLES: dict[str, tuple[str, Callable[[float], str]]] = {
-    "wall_seconds": ("wall-clock s", lambda x: f"{x:,.1f}"),
-    "device_hours": ("device h", lambda x: f"{x:.3g}"),
-    "tokens": ("tokens", lambda x: f"{x:,}"),
-    "peak_device_bytes": ("peak device MB", lambda x: f"{x / 1e6:,.0f}"),
-    "peak_host_bytes": ("peak host MB", lambda x: f"{x / 1e6:,.0f}"),
-    "trainable_parameters": ("trainable parameters", lambda x: f"{x:,}"),
-    "anchor_bytes_on_disk": ("anchor on disk MB", lambda x: f"{x / 1e6:,.2f}"),
-    "anchor_bytes_in_memory": ("anchor in memory MB", lambda x: f"{x / 1e6:,.2f}"),
-    "step_overhead": ("step overhead", lambda x: f"{100 * x:+.1f} %"),
-    "energy_joules": ("energy kJ", lambda x: f"{x / 1e3:,.1f}"),
-}
-
-
-@dataclass(frozen=True)
-class Table:
-    """Head and cells. The first ``texts`` columns are words, the rest numbers."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    texts: int = 1
-    note: str = ""
-
-
-def headline(group: Group) -> str:
-    """One sentence on the best S of the group, what was learned and what was kept."""
-    scored = [entry for entry in group.runs if entry.summary.s is not None]
-    if not scored:
-        return "No run has both a domain and a general score, so there is no S."
-    best = max(scored, key=lambda entry: entry.summary.s or 0.0)
-    found = best.summary
-    among = f" of {len(scored)} runs" if len(scored) > 1 else ""
-    text = f"Best S{among}: {best.label} with S = {_number(found.s)} (S_D {_number(found.s_d)}, "
-    text += f"S_G {_number(found.s_g)})"
-    if found.delta_s_d is None or found.delta_s_g is None:
-        return text + "; the base model was not measured on all of these tasks, so what was kept is not known."
-    text += f"; against the base model {found.delta_s_d:+.1f} on the domain, {found.delta_s_g:+.1f} on the general "
-    text += f"tasks, {_number(found.kept)} % of its S_G kept"
-    general = [change for change in found.tasks if change.score.role == "general"]
-    lost = sorted((c for c in general if c.lost), key=lambda c: c.delta or 0.0)
-    if lost:
-        names = ", ".join(f"{c.score.task} {c.delta:+.1f}" for c in lost[:3])
-        return (
-            text
-            + f". {len(lost)} of {len(general)} general tasks are below the base model at p < 0.05: {names}"
-            + (", …." if len(lost) > 3 else ".")
-        )
-    tested = sum(change.test is not None for change in general)
-    return text + (f". None of {tested} tested general tasks is below it at p < 0.05." if tested else ".")
+SWEEP_NOTE = (
+    " Free alternative: weights between the base model and a fine-tuned one (WiSE-FT, alpha of the way), which cost "
+    "no training; its alpha is the best on these very scores, so its S is an upper bound."
+)
+TASK_NOTE = (
+    "Scores in %. Intervals are at 95 %. p: paired test against the base model on the same samples (exact McNemar for "
+    "right or wrong, paired bootstrap otherwise), not corrected for the number of tests. ▼ worse, ▲ better than the "
+    f"base model at p < {SIGNIFICANT:g}. A p in brackets tests the per-sample values, of which this metric is no "
+    "mean. Unparsed answers count as wrong."
+)
+LOSS_NOTE = " A loss is in the unit of its metric, lower is better, and it is in no mean."
+CUT_NOTE = " Truncated: cut off by the limit of new tokens, scored as it is. Skipped: not asked, not among the n."
+MANY_NOTE = " ▼ 2/3: worse at that level in two of three seeds. Over seeds, counts are sums."
+NUMBERS = ("s_d", "s_g", "s", "kept")
+DELTAS = ("delta_s_d", "delta_s_g", "delta_s")
+SCORE_HEAD = ("run", "S_D", "S_G", "S", "kept %", "ΔS_D", "ΔS_G", "ΔS")
 
 
 def scores(group: Group) -> Table:
-    """S_D, S_G, S, what was kept and the differences, one row a run, the best S first."""
-    rows = []
-    for entry in (*group.bases, *sorted(group.runs, key=lambda e: -1 if e.summary.s is None else e.summary.s)[::-1]):
-        s = entry.summary
-        values = [_number(x) for x in (s.s_d, s.s_g, s.s, s.kept)]
-        rows.append((entry.label, *values, *(_signed(x) for x in (s.delta_s_d, s.delta_s_g, s.delta_s))))
-    return Table(("run", "S_D", "S_G", "S", "kept %", "ΔS_D", "ΔS_G", "ΔS"), tuple(rows), note=SCORE_NOTE)
+    """S_D, S_G, S, what was kept and the differences, one row a series, the best S first."""
+    rows = [_joint(series) for series in group.rows]
+    for sweep in group.sweeps:
+        if best := sweep.best:
+            label = f"free alternative: {sweep.label} interpolated, alpha = {best.alpha:g}"
+            rows.append((label, *_against(best, sweep.base)))
+    note = SCORE_NOTE + (SEED_NOTE if many_seeds(group) else "") + (SWEEP_NOTE if group.sweeps else "")
+    return Table(SCORE_HEAD, tuple(rows), note=note)
+
+
+def single_runs(group: Group) -> Table | None:
+    """The same for every single run of the series of several; None where there are none."""
+    rows = [_joint(Series(e.label, (e,))) for series in group.rows if len(series.entries) > 1 for e in series.entries]
+    return Table(SCORE_HEAD, tuple(rows)) if rows else None
+
+
+def sweep_points(group: Group) -> Table | None:
+    """Every point of the frontiers."""
+    rows = [
+        (sweep.label if place == 0 else "", f"{point.alpha:g}", *map(number, (point.s_d, point.s_g, point.s)))
+        for sweep in group.sweeps
+        for place, point in enumerate(sweep.points)
+    ]
+    note = "alpha 0 is the base model, alpha 1 the fine-tuned one."
+    return Table(("fine-tuned model", "alpha", "S_D", "S_G", "S"), tuple(rows), note=note) if rows else None
 
 
 def tasks(group: Group) -> Table:
     """Every score with n, interval and Δ, task by task, so that an average hides nothing."""
+    return _tasks(group, group.rows)
+
+
+def single_tasks(group: Group) -> Table | None:
+    """The same for every single run of the series of several; None where there are none."""
+    if not many_seeds(group):
+        return None
+    return _tasks(group, [Series(entry.label, (entry,)) for series in group.rows for entry in series.entries])
+
+
+def many_seeds(group: Group) -> bool:
+    """Whether a series holds several runs."""
+    return any(len(series.entries) > 1 for series in group.series)
+
+
+def changes_by_key(entry: Entry) -> dict[TaskKey, TaskChange]:
+    """Every score of a run beside the base model's."""
+    return {key_of(item.score): item for item in entry.summary.tasks}
+
+
+def _joint(series: Series) -> tuple[str, ...]:
+    values = [averaged(series.number(name)) for name in NUMBERS]
+    return (series.label, *values, *(averaged(series.number(name), signed) for name in DELTAS))
+
+
+def _against(point: Point, base: Point | None) -> tuple[str, ...]:
+    """A point of a frontier beside the frontier's own base model."""
+    values = (point.s_d, point.s_g, point.s)
+    before = (base.s_d, base.s_g, base.s) if base else (None, None, None)
+    kept = 100 * point.s_g / base.s_g if base and base.s_g and point.s_g is not None else None
+    deltas = [None if x is None or y is None else x - y for x, y in zip(values, before, strict=True)]
+    return *map(number, values), number(kept), *map(signed, deltas)
+
+
+def _tasks(group: Group, series: Sequence[Series]) -> Table:
+    everything = [task for entry in group.entries for task in entry.results.tasks]
+    cuts = [name for name in ("truncated", "skipped") if any(getattr(task, name) for task in everything)]
+    by_series = [(item, [changes_by_key(entry) for entry in item.entries]) for item in series]
     rows = []
-    keys = sorted({(t.role, key_of(t), t.task_version) for e in group.entries for t in e.results.tasks})
-    by_entry = [(entry, {key_of(change.score): change for change in entry.summary.tasks}) for entry in group.entries]
-    for role, key, version in keys:
-        title = f"{key.suite}/{key.task} ({role}, {key.metric}, version {version})"
-        for entry, changes in by_entry:
-            if key in changes:
-                rows.append((title, entry.label, *_cells(changes[key])))
+    for role, key, version in sorted({(task.role, key_of(task), task.task_version) for task in everything}):
+        better = ", lower is better" if role == LOSS else ""
+        title = f"{key.suite}/{key.task} ({role}, {key.metric}{better}, version {version})"
+        for item, found in by_series:
+            if all(key in changes for changes in found):
+                rows.append((title, item.label, *_cells([changes[key] for changes in found], cuts)))
                 title = ""
-    head = ("task", "run", "%", "interval", "n", "unparsed", "Δ", "interval of Δ", "p")
-    return Table(head, tuple(rows), texts=2, note=TASK_NOTE)
+    note = TASK_NOTE + (LOSS_NOTE if any(task.role == LOSS for task in everything) else "")
+    note += (CUT_NOTE if cuts else "") + (MANY_NOTE if any(len(item.entries) > 1 for item in series) else "")
+    head = ("task", "run", "score", "interval", "n", "unparsed", *cuts, "Δ", "interval of Δ", "p")
+    return Table(head, tuple(rows), texts=2, note=note, grouped=True)
 
 
-def costs(group: Group) -> Table | None:
-    """What the runs cost; a column that nobody measured is left out. None where nothing was measured."""
-    entries = [entry for entry in group.entries if any(x is not None for x in asdict(entry.results.cost).values())]
-    names = [f.name for f in fields(Cost) if any(getattr(e.results.cost, f.name) is not None for e in entries)]
-    unmeasured = ", ".join(title for name, (title, _) in COST_TITLES.items() if name not in names)
-    rows = tuple((entry.label, *(_cost(entry.results.cost, name) for name in names)) for entry in entries)
-    note = f"Measured in no run here: {unmeasured}." if unmeasured else ""
-    return Table(("run", *(COST_TITLES[name][0] for name in names)), rows, note=note) if rows else None
+def _cells(found: Sequence[TaskChange], cuts: Iterable[str]) -> tuple[str, ...]:
+    first = found[0].score
+    in_unit, as_change = partial(score, first), partial(change, first)
+    value = mean_of([item.score.value for item in found])
+    delta = averaged(mean_of([item.delta for item in found]), as_change, in_unit)
+    counts = [f"{sum(getattr(item.score, name) for item in found):,}" for name in ("unparsed", *cuts)]
+    interval, gap, p = MISSING, MISSING, MISSING
+    if len(found) == 1:
+        interval, gap, p = _interval(first), *_test(found[0])
+    sign = marks(found)
+    return averaged(value, in_unit, in_unit), interval, f"{first.n:,}", *counts, f"{delta} {sign}".strip(), gap, p
 
 
-def provenance(group: Group) -> Table:
-    """Where every number comes from."""
-    rows = []
-    for entry in group.entries:
-        r = entry.results
-        settings, machine, versions = (_pairs(item) for item in (r.run.settings, r.machine, r.versions))
-        data = _pairs({name: str(value)[:16] for name, value in r.data.items()})
-        model = f"{r.run.base_model} {r.run.base_fingerprint[:16]}".strip() or MISSING
-        seed = MISSING if r.run.seed is None else str(r.run.seed)
-        place = f"{entry.path.parent.parent.name}/{entry.path.parent.name}"
-        rows.append((entry.label, place, model, seed, settings, data, machine, versions, r.created or MISSING))
-    head = ("run", "folder", "base model", "seed", "settings", "data", "machine", "versions", "created")
-    return Table(head, tuple(rows), texts=len(head))
+def marks(found: Sequence[TaskChange]) -> str:
+    """▼ or ▲ where the change is significant; over seeds in how many of them."""
+    signs = (("▼", sum(item.lost for item in found)), ("▲", sum(item.gained for item in found)))
+    many = len(found) > 1
+    return " ".join(f"{sign} {count}/{len(found)}" if many else sign for sign, count in signs if count)
 
 
-def _cells(change: TaskChange) -> tuple[str, ...]:
-    score, test = change.score, change.test
-    interval = MISSING if score.interval is None else f"{score.interval.low:.1f} to {score.interval.high:.1f}"
-    delta = _signed(change.delta) + (" ▼" if change.lost else " ▲" if change.gained else "")
-    spread, p = MISSING, MISSING
-    if test is not None:
-        p = "< 0.001" if test.p < 0.001 else f"{test.p:.3f}"
-        if change.test_is_of_value:
-            spread = f"{test.interval.low:+.1f} to {test.interval.high:+.1f}"
-        else:
-            p = f"({p})"
-    return f"{score.value:.1f}", interval, f"{score.n:,}", f"{score.unparsed:,}", delta, spread, p
+def _interval(task: TaskResult) -> str:
+    found = task.interval
+    return MISSING if found is None else f"{score(task, found.low)} to {score(task, found.high)}"
 
 
-def _number(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.1f}"
+def _test(item: TaskChange) -> tuple[str, str]:
+    """Interval of Δ and p."""
+    test = item.test
+    if test is None:
+        return MISSING, MISSING
+    if not item.test_is_of_value:
+        return MISSING, f"({p_value(test.p)})"
+    low, high = (change(item.score, x) for x in (test.interval.low, test.interval.high))
+    return f"{low} to {high}", p_value(test.p)
 
 
-def _signed(value: float | None) -> str:
-    return MISSING if value is None else f"{value:+.1f}"
-
-
-def _cost(cost: Cost, name: str) -> str:
-    value = getattr(cost, name)
-    return MISSING if value is None else COST_TITLES[name][1](value)
-
-
-def _pairs(values: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items()) or MISSING
+def mean_delta(found: Sequence[TaskChange]) -> Mean | None:
+    """Over the runs of a series, turned so that more is better."""
+    return mean_of([item.better for item in found])
