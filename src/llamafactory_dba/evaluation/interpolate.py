@@ -175,7 +175,10 @@ def merge_adapter(base: Path, adapter: Path, out: Path) -> Path:
             found=f"{adapter}: {type(error).__name__}: {str(error)[:300]}",
             next_step="name the base model that the adapter was trained on",
         ) from error
-    merged.save_pretrained(out)
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    merged.save_pretrained(partial)
     words = adapter if (adapter / "tokenizer_config.json").is_file() else base
-    AutoTokenizer.from_pretrained(words).save_pretrained(out)
+    AutoTokenizer.from_pretrained(words).save_pretrained(partial)
+    partial.rename(out)
     return out

@@ -48,7 +48,8 @@ class Measured:
         unparsed: answers that could not be read, truncated ones included; wrong.
         truncated: answers that were cut off; wrong.
         skipped: samples that the task's own rules leave out because of their reference; not in ``n``.
-        per_sample: shares of 1 (of a loss: in its unit) whose mean is the value; None where it is no such mean.
+        per_sample: shares of 1 (of a loss: in its unit) whose mean is the value; of a weighted F1, 1 where the answer
+            was right; None where there is neither.
         interval: 95 %; None where it was not computed.
         groups: group → (value, n); empty where there are no groups.
     """
@@ -169,9 +170,16 @@ def _sentiment(
         group: (weighted_f1([pair[0] for pair in pairs], [pair[1] for pair in pairs], CLASSES).value, len(pairs))
         for group, pairs in _grouped(groups, list(zip(references, found, strict=True))).items()
     }
-    interval = f1_interval(references, found, CLASSES, seed=seed)
     return Measured(
-        task.metric, result.value, result.n, result.unparsed, truncated, interval=interval, groups=by_group
+        task.metric,
+        result.value,
+        result.n,
+        result.unparsed,
+        truncated,
+        # no mean of these is the F1; two models are compared by whether they were right on the same samples
+        per_sample=tuple(float(answer == wanted) for answer, wanted in zip(found, references, strict=True)),
+        interval=f1_interval(references, found, CLASSES, seed=seed),
+        groups=by_group,
     )
 
 
