@@ -63,7 +63,7 @@ def test_results_say_what_the_runs_record_says(run):
     outcome = go(run, "micro_finance")
     results = read_results(run)
     assert results == outcome.results
-    assert (results.run.method, results.run.seed, results.run.domain) == ("dba", 7, "micro_finance")
+    assert (results.run.method, results.run.seed, results.run.domain) == ("dba", 7, "finance")
     assert results.run.base_fingerprint == fingerprint_folder(MICRO_BASE).total
     assert results.run.settings["learning_rate"] == 1e-4
     assert (results.cost.wall_seconds, results.cost.tokens, results.cost.step_overhead) == (12.5, 1000, 0.02)

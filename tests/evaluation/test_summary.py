@@ -122,7 +122,7 @@ def test_a_test_that_points_the_other_way_than_the_value_marks_nothing():
 
 def test_different_versions_of_a_task_are_refused():
     new = results(task("a", 1.0, version="2"))
-    with pytest.raises(DBAError, match=r"s/a is there in different versions"):
+    with pytest.raises(DBAError, match=r"Task a is there in different versions"):
         summarise(new, BASE)
     with pytest.raises(DBAError, match="2 in second"):
         check_versions({"first": BASE, "second": new})

@@ -16,6 +16,8 @@ from .anchor import anchor_app
 from .checks import check, contamination, show
 from .corpora import list_, prepare
 from .data import data_app
+from .evaluate import evaluate
+from .frontier import frontier
 from .hub import card, pull, push
 from .mixtures import mix
 from .newsqa import newsqa
@@ -54,6 +56,8 @@ app.add_typer(anchor_app, name="anchor")
 app.add_typer(data_app, name="data")
 
 
+app.command()(evaluate)
+app.command()(frontier)
 app.command()(report)
 
 

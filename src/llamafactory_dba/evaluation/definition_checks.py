@@ -41,7 +41,7 @@ METRICS = {  # of a scorer: the names that the value which counts may have; none
 OUTPUTS = ("generate", "likelihood", "perplexity")
 TEXTS = ("version", "title", "citation", "language", "output", "scorer", "metric")
 TASK_KEYS = (*TEXTS, "source", "split", "dataset", "file", "select", "ask", "max_new_tokens", "options", "notes")
-SUITE_KEYS = ("version", "title", "tasks", "optional", "notes")
+SUITE_KEYS = ("version", "title", "tasks", "domain", "optional", "notes")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")  # is a part of file names
 
 

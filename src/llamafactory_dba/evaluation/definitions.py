@@ -83,6 +83,7 @@ class Suite:
         title: for tables.
         tasks: name → role: ``domain`` (the mean of these is S_D), ``general`` (S_G) or ``loss`` (in no mean).
         optional: names of tasks that are left out, and said to be, where their data is missing.
+        domain: what a run that is measured on it was trained on; the suite's name where it says nothing else.
         notes: as of a task.
         definitions: name → task.
     """
@@ -92,6 +93,7 @@ class Suite:
     title: str
     tasks: Mapping[str, str]
     optional: tuple[str, ...] = ()
+    domain: str = ""
     notes: tuple[str, ...] = ()
     definitions: Mapping[str, Task] = field(default_factory=dict, repr=False)
 
@@ -200,6 +202,7 @@ def _suite(name: str, raw: Mapping[str, Any], tasks: Mapping[str, Task]) -> Suit
         title=raw["title"],
         tasks=roles,
         optional=tuple(raw.get("optional") or ()),
+        domain=str(raw.get("domain") or name),
         notes=tuple(raw.get("notes") or ()),
         definitions={task: tasks[task] for task in roles},
     )

@@ -1,4 +1,4 @@
-"""Scores of the micro world, as `micro.MicroResult.to_json` has them, as results.json."""
+"""Scores of the micro world, as `micro.MicroResult.to_json` has them, as results.json: tasks named as in the suites."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def training_cost(folder: Path, **outside: Any) -> Cost:
 def _task(name: str, role: str, score: Mapping[str, Any]) -> TaskResult:
     return TaskResult(
         suite=SUITE,
-        task=name,
+        task=f"micro_{name}",
         task_version=VERSION,
         role=role,
         metric="exact_match",

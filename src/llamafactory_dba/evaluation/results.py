@@ -148,9 +148,9 @@ class Results:
         for task in self.tasks:
             check_task(task)
         check_cost(self.cost)
-        keys = [(task.suite, task.task, task.metric) for task in self.tasks]
+        keys = [(task.task, task.metric) for task in self.tasks]
         if twice := next((key for key in keys if keys.count(key) > 1), None):
-            raise DBAError("A task is there twice.", expected="one score per suite, task and metric", found=twice)
+            raise DBAError("A task is there twice.", expected="one score per task and metric", found=twice)
 
     def to_json(self) -> str:
         """Text of results.json; a list of numbers stands on one line."""

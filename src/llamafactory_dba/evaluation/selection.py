@@ -15,12 +15,13 @@ ALONE = "tasks"  # suite of a task that is in none
 
 @dataclass(frozen=True)
 class Chosen:
-    """A task as a suite names it."""
+    """A task as a suite names it; ``domain``: what a run measured on the suite was trained on."""
 
     suite: str
     role: str
     task: Task
     optional: bool = False
+    domain: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Asked:
     role: str
     task: Task
     questions: QuestionSet
+    domain: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def choose(names: Sequence[str]) -> tuple[Chosen, ...]:
             chosen.append(_alone(load_task(name)))
             continue
         chosen += [
-            Chosen(suite.name, role, suite.task(task), task in suite.optional) for task, role in suite.tasks.items()
+            Chosen(suite.name, role, suite.task(task), task in suite.optional, suite.domain)
+            for task, role in suite.tasks.items()
         ]
     if not chosen:
         raise DBAError("Nothing is to be measured.", expected="a suite or a task", found="none")
@@ -97,7 +100,7 @@ def load_all(chosen: Sequence[Chosen], place: Place, limit: int | None) -> Loade
         if questions.left_out:
             reasons = ", ".join(f"{count} {reason}" for reason, count in questions.left_out.items())
             notes.append(f"{each.task.name}: records that no question could be made of: {reasons}")
-        asked.append(Asked(each.suite, each.role, each.task, questions))
+        asked.append(Asked(each.suite, each.role, each.task, questions, each.domain))
     if not asked:
         raise DBAError(
             "There is no data for any of these tasks.",
@@ -115,5 +118,5 @@ def limited(version: str, limit: int | None) -> str:
 def _alone(task: Task) -> Chosen:
     for name, suite in built_in().suites.items():
         if task.name in suite.tasks:
-            return Chosen(name, suite.tasks[task.name], task)
+            return Chosen(name, suite.tasks[task.name], task, domain=suite.domain)
     return Chosen(ALONE, "loss" if task.output == "perplexity" else "domain", task)

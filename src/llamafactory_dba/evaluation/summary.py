@@ -18,9 +18,8 @@ SAME = 1e-6  # percentage points: a value is the mean of its per-sample values, 
 
 
 class TaskKey(NamedTuple):
-    """What makes two scores comparable, next to the version."""
+    """What makes two scores comparable, next to the version; not the suite, since several may name one task."""
 
-    suite: str
     task: str
     metric: str
 
@@ -131,8 +130,8 @@ def summarise(results: Results, base: Results | None = None) -> Summary:
 
 
 def key_of(task: TaskResult) -> TaskKey:
-    """Suite, task and metric."""
-    return TaskKey(task.suite, task.task, task.metric)
+    """Task and metric."""
+    return TaskKey(task.task, task.metric)
 
 
 def scores_of(tasks: Iterable[TaskResult]) -> dict[TaskKey, TaskResult]:
@@ -152,7 +151,7 @@ def check_versions(results: Mapping[str, Results]) -> None:
             version, first = seen.setdefault(key_of(task), (task.task_version, name))
             if version != task.task_version:
                 raise DBAError(
-                    f"Task {task.suite}/{task.task} is there in different versions, which cannot be compared.",
+                    f"Task {task.task} is there in different versions, which cannot be compared.",
                     expected=f"one version, such as {version} in {first}",
                     found=f"{task.task_version} in {name}",
                     next_step="evaluate the older runs again, or report on them separately",
@@ -177,7 +176,7 @@ def _of(changes: Sequence[TaskChange], role: str) -> list[TaskChange]:
 
 
 def _mean(tasks: Iterable[TaskResult]) -> float | None:
-    values = {f"{task.suite}/{task.task}/{task.metric}": task.value for task in tasks}
+    values = {f"{task.task}/{task.metric}": task.value for task in tasks}
     return mean_general(values) if values else None
 
 

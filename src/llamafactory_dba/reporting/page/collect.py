@@ -47,7 +47,7 @@ def collect(folders: Sequence[Path]) -> Report:
         base_entries = []
         for path in dict.fromkeys(before):
             shown = _only(found[path], keys) if mine else found[path]
-            if shown is not None:
+            if shown is not None and not any(_same(shown, entry.results) for entry in base_entries):
                 base_entries.append(Entry(path, shown, summarise(shown)))
         entries = []
         for path in mine:
@@ -164,6 +164,15 @@ def _base_path(path: Path, results: Results, found: Mapping[Path, Results], note
         return named[0]
     notes.append(f"{label}: the base results {results.base!r} were not found, so there is no difference from them.")
     return None
+
+
+def _same(first: Results, second: Results) -> bool:
+    """Whether one base model was measured twice with the same scores, as beside each of its runs."""
+    prints = {first.run.base_fingerprint, second.run.base_fingerprint}
+    if len(prints) > 1 or not all(prints):
+        return False
+    scores = [{(key_of(t), t.task_version, t.n): t.value for t in each.tasks} for each in (first, second)]
+    return scores[0] == scores[1]
 
 
 def _only(results: Results, keys: set[TaskKey]) -> Results | None:

@@ -165,4 +165,4 @@ def _groups(series: Series) -> list[Skill]:
 
 
 def _name(found: TaskChange) -> str:
-    return f"{found.score.suite}/{found.score.task}"
+    return found.score.task

@@ -110,7 +110,7 @@ def _tasks(group: Group, series: Sequence[Series]) -> Table:
     rows = []
     for role, key, version in sorted({(task.role, key_of(task), task.task_version) for task in everything}):
         better = ", lower is better" if role == LOSS else ""
-        title = f"{key.suite}/{key.task} ({role}, {key.metric}{better}, version {version})"
+        title = f"{key.task} ({role}, {key.metric}{better}, version {version})"
         for item, found in by_series:
             if all(key in changes for changes in found):
                 rows.append((title, item.label, *_cells([changes[key] for changes in found], cuts)))
