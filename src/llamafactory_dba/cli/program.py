@@ -14,6 +14,7 @@ from ..autoload import DISABLE_VARIABLE, is_disabled
 from ..errors import DBAError
 from .anchor import anchor_app
 from .checks import check, contamination, show
+from .compare import compare
 from .corpora import list_, prepare
 from .data import data_app
 from .evaluate import evaluate
@@ -56,6 +57,7 @@ app.add_typer(anchor_app, name="anchor")
 app.add_typer(data_app, name="data")
 
 
+app.command()(compare)
 app.command()(evaluate)
 app.command()(frontier)
 app.command()(report)

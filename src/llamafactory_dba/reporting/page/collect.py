@@ -44,7 +44,7 @@ def collect(folders: Sequence[Path]) -> Report:
         before = [place for path in mine if (place := bases[path]) is not None]
         before += [path for path in alone if found[path].run.domain == domain]
         keys = {key_of(task) for path in mine for task in runs[path].tasks}
-        base_entries = []
+        base_entries: list[Entry] = []
         for path in dict.fromkeys(before):
             shown = _only(found[path], keys) if mine else found[path]
             if shown is not None and not any(_same(shown, entry.results) for entry in base_entries):
