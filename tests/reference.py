@@ -78,3 +78,74 @@ def adam_direction(grads, beta1=0.9, beta2=0.999, eps=1e-8):
 def _array(value):
     detach = getattr(value, "detach", None)
     return np.asarray(detach().double().cpu().numpy() if detach else value, dtype=np.float64)
+
+
+def from_spectrum(values, vectors, rest=0.0):
+    """A symmetric matrix from its largest eigenvalues and one for all the rest of the space."""
+    values = _array(values)
+    if vectors is None:
+        return np.diag(values)
+    v = _array(vectors)
+    return (v * values) @ v.T + rest * (np.eye(len(v)) - v @ v.T)
+
+
+def kronecker_curvature(rows, columns, *, outside=True):
+    """F of vec(W), W (m, n) row by row; ``outside=False``: nothing where both sides are beyond their directions."""
+    full = np.kron(from_spectrum(*rows), from_spectrum(*columns))
+    if outside or rows[1] is None:
+        return full
+    beyond = [np.eye(len(side[1])) - _array(side[1]) @ _array(side[1]).T for side in (rows, columns)]
+    return full - rows[2] * columns[2] * np.kron(*beyond)
+
+
+def proximal_step(weight, start, curvature, strength):
+    """argmin ½‖W' − W‖² + ½ μ (W' − W0)ᵀ F (W' − W0), and the quadratic form ½ ΔᵀFΔ before and after."""
+    w, w0 = _array(weight), _array(start)
+    before = (w - w0).ravel()
+    after = np.linalg.solve(np.eye(len(before)) + strength * curvature, before)
+    forms = [float(d @ curvature @ d) / 2 for d in (before, after)]
+    return w0 + after.reshape(w.shape), forms
+
+
+def fisher_of_linear(inputs, grads):
+    """Moments of one linear layer, from x and g of single sequences (T, n), (T, m): A, G and the trace of F."""
+    inputs, grads = [_array(x) for x in inputs], [_array(g) for g in grads]
+    a = sum(x.T @ x for x in inputs) / sum(len(x) for x in inputs)
+    g = sum(item.T @ item for item in grads) / len(grads)
+    trace = sum(((one.T @ x) ** 2).sum() for x, one in zip(inputs, grads, strict=True)) / len(grads)
+    return a, g, float(trace)
+
+
+def agem(grads, anchors):
+    """Chaudhry et al. 2019, equation 11, on the concatenated gradients."""
+    g, ref = _flat(grads), _flat(anchors)
+    return g if g @ ref >= 0 else g - (g @ ref) / (ref @ ref) * ref
+
+
+def pcgrad(grads, anchors, weight=1.0):
+    """Yu et al. 2020, algorithm 1, for the tasks [g, weight · anchor], written as the loop of the paper."""
+    tasks = [_flat(grads), weight * _flat(anchors)]
+    changed = [task.copy() for task in tasks]
+    for i in range(2):
+        other = tasks[1 - i] if weight else [_flat(grads), _flat(anchors)][1 - i]
+        inner = changed[i] @ other
+        if inner < 0:
+            changed[i] -= inner / (other @ other) * other
+    return changed[0] + changed[1]
+
+
+def gradnorm_equal(grads, anchors, steps=20_000):
+    """Chen et al. 2018, equation 2 at α = 0 and Σ w = 2, by descent with a falling rate as the paper's algorithm 1."""
+    norms = np.array([np.linalg.norm(_flat(grads)), np.linalg.norm(_flat(anchors))])
+    w = np.ones(2)
+    for step in range(steps):
+        sizes = w * norms
+        # d|G_i − Ḡ|/dw_i with Ḡ held fixed; the rate is in units of the weights
+        slope = np.sign(sizes - sizes.mean()) * norms
+        w = np.maximum(w - 0.5 / (step + 2) * slope / norms.sum(), 0.0)
+        w *= 2 / w.sum()
+    return w[0] * _flat(grads) + w[1] * _flat(anchors)
+
+
+def _flat(tensors):
+    return np.concatenate([_array(tensor).ravel() for tensor in tensors])

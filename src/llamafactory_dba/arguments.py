@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .errors import DBAError
+from .methods.registry import GRADIENT_METHODS, variant_problem
 from .training.gauge.arguments import gauge_problems, uses_gauge
 
 
@@ -56,6 +57,58 @@ class DBAArguments:
     dba_base_correction: float = field(
         default=0.1,
         metadata={"help": "DC: base correction coefficient; bounds the step's scale by 1 / this (> 0)."},
+    )
+    dba_variant: str = field(
+        default="paper",
+        metadata={
+            "help": "What is done with the anchor (docs/methods.md). "
+            + " ".join(f"`{name}`: {variant.summary}." for name, variant in GRADIENT_METHODS.items())
+            + " `elastic`: the weights are pulled back to the base model where the anchor's curvature says that "
+            "general skill is lost (docs/elastic.md). All but `paper` use neither `dba_boost_magnitude` nor "
+            "`dba_use_correction`."
+        },
+    )
+    dba_pcgrad_weight: float = field(
+        default=1.0,
+        metadata={
+            "help": "PCGrad: weight of the anchor in the sum (>= 0); 0 only projects the domain gradient, as `agem`."
+        },
+    )
+    dba_elastic_strength: float = field(
+        default=1.0e6,
+        metadata={
+            "help": "Elastic: strength of the pull per unit of learning rate; more keeps more and learns less. 0 only "
+            "measures."
+        },
+    )
+    dba_elastic_every: int = field(
+        default=4,
+        metadata={"help": "Elastic: pull back every so many optimizer steps, and after the last one."},
+    )
+    dba_elastic_base: Literal["device", "host", "none"] = field(
+        default="device",
+        metadata={
+            "help": "Elastic: where the base weights are kept (2 bytes per parameter of a bf16 model). `none` is for "
+            "Kronecker factors only: directions beyond `dba_curvature_rank` on both sides are not held then."
+        },
+    )
+    dba_anchor_curvature: bool = field(
+        default=False,
+        metadata={
+            "help": "Anchor run: whether or not to record the curvature of the general loss for `dba_variant: "
+            "elastic`, too. An elastic run that makes its own anchor always does."
+        },
+    )
+    dba_curvature_kind: Literal["factored", "diagonal", "kronecker"] = field(
+        default="factored",
+        metadata={
+            "help": "Anchor run: curvature of a matrix as row and column sums (a few MB in all), as one number per "
+            "weight, or as Kronecker factors (docs/elastic.md)."
+        },
+    )
+    dba_curvature_rank: int = field(
+        default=512,
+        metadata={"help": "Kronecker factors: eigenvectors kept per side of a matrix; the rest counts by its mean."},
     )
     dba_svd_rank: int = field(
         default=512,
@@ -164,6 +217,11 @@ class DBAArguments:
         return self.use_dba or self.dba_stage == "anchor"
 
     @property
+    def makes_curvature(self) -> bool:
+        """Whether an anchor that this run makes gets a curvature, too."""
+        return self.dba_anchor_curvature or (self.use_dba and self.dba_variant == "elastic")
+
+    @property
     def writes_record(self) -> bool:
         """Whether this run writes run_record.json; an anchor says what it is itself."""
         if self.dba_stage == "anchor":
@@ -185,6 +243,16 @@ def argument_problems(args: Any) -> list[str]:
         ("dba_boost_magnitude", _finite(args.dba_boost_magnitude) and args.dba_boost_magnitude >= 0, ">= 0"),
         ("dba_base_correction", _finite(args.dba_base_correction) and args.dba_base_correction > 0, "> 0"),
         ("dba_svd_rank", args.dba_svd_rank > 0, "> 0"),
+        ("dba_pcgrad_weight", _finite(args.dba_pcgrad_weight) and args.dba_pcgrad_weight >= 0, ">= 0"),
+        ("dba_elastic_base", args.dba_elastic_base in ("device", "host", "none"), "`device`, `host` or `none`"),
+        (
+            "dba_curvature_kind",
+            args.dba_curvature_kind in ("factored", "diagonal", "kronecker"),
+            "`factored`, `diagonal` or `kronecker`",
+        ),
+        ("dba_elastic_strength", _finite(args.dba_elastic_strength) and args.dba_elastic_strength >= 0, ">= 0"),
+        ("dba_elastic_every", args.dba_elastic_every > 0, "> 0"),
+        ("dba_curvature_rank", args.dba_curvature_rank > 0, "> 0"),
         (
             "dba_layer_log_steps",
             args.dba_layer_log_steps is None or args.dba_layer_log_steps >= 0,
@@ -201,6 +269,8 @@ def argument_problems(args: Any) -> list[str]:
     ):
         if not ok:
             problems.append(f"`{name}` must be {rule}, found {getattr(args, name)!r}.")
+    if (unknown := variant_problem(args.dba_variant)) is not None:
+        problems.append(unknown)
     if args.use_dba and args.dba_stage == "train" and not args.dba_anchor_path:
         problems.append(
             "`use_dba: true` needs `dba_anchor_path`: the folder or hub id of an anchor, or where to write one made "

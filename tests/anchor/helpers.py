@@ -5,6 +5,7 @@ import json
 import torch
 from safetensors.torch import save_file
 
+from llamafactory_dba.anchor.curvature import Curvature, CurvatureParts, CurvatureTerm
 from llamafactory_dba.anchor.fingerprint import BaseModel, Fingerprint
 from llamafactory_dba.anchor.format import AnchorConfig, GeneralData, load_anchor
 from llamafactory_dba.core.lowrank import reconstruct, truncate
@@ -45,6 +46,29 @@ def config(**changes):
         "created": "2026-01-01T00:00:00+00:00",
     }
     return AnchorConfig(**{**values, **changes})
+
+
+def curvature():
+    """Of each way to store a term, on the tensors of `truncations`."""
+    q, up, norm = (f"model.layers.0.{name}.weight" for name in ("self_attn.q_proj", "mlp.up_proj", "input_layernorm"))
+    generator = torch.Generator().manual_seed(9)
+
+    def side(key, size):
+        vectors = torch.linalg.qr(torch.randn(size, 3, generator=generator)).Q.contiguous()
+        return {
+            f"{key}.values": torch.tensor([3.0, 2.0, 1.0]),
+            f"{key}.vectors": vectors,
+            f"{key}.rest": torch.tensor(0.1),
+        }
+
+    tensors = {f"{norm}.diagonal": torch.ones(20), **side("rows", 30), **side("columns", 20)}
+    tensors |= {f"{up}.rows.values": torch.arange(40.0), f"{up}.columns.values": torch.ones(20)}
+    terms = {
+        norm: (CurvatureTerm("diagonal", f"{norm}.diagonal", "", 20.0, 1.0, True),),
+        q: (CurvatureTerm("kronecker", "rows", "columns", 60.0, 0.5, False),),
+        up: (CurvatureTerm("factored", f"{up}.rows", f"{up}.columns", 780.0, 1.0, True),),
+    }
+    return CurvatureParts(Curvature("kronecker", 3, 100, 5000, 700, "data", "float32", 860.0, 0.9, terms), tensors)
 
 
 def model_tensors(vocabulary=50, layers=2, seed=0):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from anchor.helpers import config, truncations
+from anchor.helpers import config, curvature, truncations
 from anchor.hub_server import Hub
 from huggingface_hub import ModelCard, constants
 from matplotlib.figure import Figure
@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from llamafactory_dba.anchor import card, hub_push
 from llamafactory_dba.anchor import hub as module
+from llamafactory_dba.anchor.curvature import CURVATURE
 from llamafactory_dba.anchor.format import read_config, save_anchor
 from llamafactory_dba.anchor.hub import FILES, parse_hub_id, pull, resolve_anchor
 from llamafactory_dba.anchor.hub_push import push
@@ -407,3 +408,11 @@ def test_an_anchor_of_an_early_version_is_checked_in_full(hub, mine, tmp_path):
 
 def test_origin_reads_as_a_hub_id():
     assert parse_hub_id(str(Origin("owner/name", "0" * 40))) == ("owner/name", "0" * 40)
+
+
+def test_a_curvature_goes_along(hub, tmp_path):
+    save_anchor(tmp_path / "mine", truncations(), config(), curvature=curvature())
+    push(tmp_path / "mine", "alice/curved")
+    found = pull("alice/curved", tmp_path / "copy")
+    assert (found.folder / CURVATURE).read_bytes() == (tmp_path / "mine" / CURVATURE).read_bytes()
+    assert read_config(found.folder).curvature == read_config(tmp_path / "mine").curvature

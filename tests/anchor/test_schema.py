@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from anchor.helpers import config, model_tensors, truncations, write_model
+from anchor.helpers import config, curvature, model_tensors, truncations, write_model
 
 from llamafactory_dba.anchor import config as module
 from llamafactory_dba.anchor.config import AnchorConfig, GeneralData, Source, TensorInfo, Totals
+from llamafactory_dba.anchor.curvature import Curvature, CurvatureTerm
 from llamafactory_dba.anchor.fingerprint import BaseModel, Fingerprint, fingerprint_folder
 from llamafactory_dba.anchor.format import save_anchor
 from llamafactory_dba.anchor.merge import merge
 
 
-KINDS = (AnchorConfig, BaseModel, Fingerprint, GeneralData, TensorInfo, Totals, Source)
+KINDS = (AnchorConfig, BaseModel, Fingerprint, GeneralData, TensorInfo, Totals, Source, Curvature, CurvatureTerm)
 DOC = Path(__file__).parents[2] / "docs" / "anchor-format.md"
 SCHEMA = json.loads((files("llamafactory_dba") / "anchor" / "schema" / "anchor_config.v1.json").read_text("utf-8"))
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}
@@ -68,10 +69,11 @@ def header(tmp_path_factory):
     folder = tmp_path_factory.mktemp("schema")
     model = write_model(folder / "model", model_tensors())
     for seed, name in enumerate("ab"):
-        save_anchor(folder / name, truncations(seed=seed), config(fingerprint=fingerprint_folder(model)))
+        known = config(fingerprint=fingerprint_folder(model))
+        save_anchor(folder / name, truncations(seed=seed), known, curvature=None if seed else curvature())
     merge([folder / "a", folder / "b"], folder / "merged")
     raw = {name: json.loads((folder / name / "anchor_config.json").read_text()) for name in ("a", "merged")}
-    assert raw["a"]["half_cosine"] and raw["merged"]["sources"]
+    assert raw["a"]["half_cosine"] and raw["merged"]["sources"] and raw["a"]["curvature"]
     return raw
 
 
@@ -122,6 +124,8 @@ def test_needed_is_what_the_reader_needs(kind, header):
         filled = {field.name for field in dataclasses.fields(kind)}  # `from_dict` asks for all
     if kind is GeneralData:
         filled = {"datasets"}
+    if kind is Curvature:
+        filled = {"tensors", "hash"}
     assert found == needed | filled
 
 

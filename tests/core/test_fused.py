@@ -245,3 +245,37 @@ def test_on_a_gpu(kind, dtype):
     scale = float(before.norm() * dense.norm())
     assert abs(float(result.dot) - float((before * dense).sum())) < 1e-3 * scale  # well below any similarity of use
     assert float(result.grad_sq) == pytest.approx(float((before**2).sum()), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["dense", "factored"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("weights", [(1.0, -0.7), (1.4, 0.3), (0.0, 2.0)])
+def test_combination_matches_its_formula(shape, kind, weights):
+    grad, value = torch.randn(shape), anchor_for(shape, kind)
+    before, dense = grad.double(), dense_of(value, shape)
+    found = fused.combine_(grad, value, *weights, tile_elements=100)
+    torch.testing.assert_close(grad.double(), weights[0] * before + weights[1] * dense, rtol=0, atol=ATOL[grad.dtype])
+    assert float(found.dot) == pytest.approx(float((before * dense).sum()), abs=2e-3)  # as in `check`
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("view", ["whole", "transposed"])
+def test_combination_in_every_dtype(dtype, view):
+    grad, value = torch.randn(40, 50).T.to(dtype), anchor_for((50, 40), "factored")
+    grad = grad if view == "transposed" else grad.contiguous()
+    expected = 1.5 * grad.double() - 0.5 * dense_of(value, (50, 40))
+    fused.combine_(grad, value, 1.5, -0.5, tile_elements=128)
+    torch.testing.assert_close(grad.double(), expected, rtol=0, atol=ATOL[dtype])
+
+
+def test_combination_with_one_and_zero_touches_nothing():
+    grad = torch.randn(50, 40).to(torch.bfloat16)
+    before = grad.clone()
+    fused.combine_(grad, anchor_for((50, 40), "factored"), 1.0, 0.0)
+    assert torch.equal(grad, before)
+
+
+@pytest.mark.parametrize("weights", [(float("nan"), 0.0), (1.0, float("inf"))])
+def test_combination_refuses_weights_that_are_no_numbers(weights):
+    with pytest.raises(DBAError, match="not finite"):
+        fused.combine_(torch.randn(4), torch.randn(4), *weights)

@@ -231,8 +231,8 @@ def test_an_engine_that_replaces_the_optimizer_is_noticed(world, tmp_path, monke
 
     original = callback.attach
 
-    def attach_elsewhere(optimizer, hook):
-        return original(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1), hook)
+    def attach_elsewhere(optimizer, *rest):
+        return original(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1), *rest)
 
     monkeypatch.setattr(callback, "attach", attach_elsewhere)
     message = error_of(support.arguments(world, tmp_path / "run"))
@@ -247,7 +247,7 @@ def test_engines_configured_behind_the_hosts_back(engine):
 
     accelerator = SimpleNamespace(distributed_type=SimpleNamespace(value=engine))
     with pytest.raises(DBAError, match="engine"):
-        DBACallback(SimpleNamespace(), accelerator).on_train_begin(None, None, None)
+        DBACallback(SimpleNamespace(dba_variant="paper"), accelerator).on_train_begin(None, None, None)
 
 
 def test_pure_bf16_warns(world, tmp_path, monkeypatch, caplog):
@@ -263,6 +263,7 @@ def test_pure_bf16_warns(world, tmp_path, monkeypatch, caplog):
         dba_anchor_path=str(world / "anchor"),
         dba_anchor_dataset=None,
         dba_allow_added_tokens=False,
+        dba_variant="paper",
         pure_bf16=True,
     )
     training = SimpleNamespace(

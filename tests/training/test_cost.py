@@ -211,6 +211,7 @@ def named(**changes):
     flags = [f"use_{name}" for name in ("dora", "rslora", "llama_pro", "galore", "apollo", "badam", "adam_mini")]
     base = dict.fromkeys([*flags, "use_muon", "use_dft_loss", "use_asft_loss", "use_eaft_loss", "pissa_init"], False)
     base |= {"finetuning_type": "full", "use_dba": False, "dba_boost_magnitude": 200.0, "dba_use_correction": True}
+    base["dba_variant"] = "paper"
     return SimpleNamespace(**(base | changes))
 
 
@@ -229,6 +230,8 @@ def named(**changes):
         ("dba+freeze", {"use_dba": True, "finetuning_type": "freeze"}),
         ("dba+galore", {"use_dba": True, "use_galore": True}),
         ("ggb_only", {"use_dba": True, "dba_use_correction": False}),
+        ("elastic", {"use_dba": True, "dba_variant": "elastic"}),
+        ("agem+freeze", {"use_dba": True, "dba_variant": "agem", "finetuning_type": "freeze"}),
         ("dc_only", {"use_dba": True, "dba_boost_magnitude": 0.0}),
         ("full", {"use_dba": True, "dba_boost_magnitude": 0.0, "dba_use_correction": False}),
     ],

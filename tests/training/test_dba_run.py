@@ -322,7 +322,7 @@ def test_what_speaks_against_the_boost_is_said_before_the_first_step(world, tmp_
     [(0.02, 0.99, 0), (0.02, 0.1, 1), (0.59, 0.99, 1), (0.59, -0.06, 2), (0.0, 0.1, 0)],
 )
 def test_boost_warnings(initial, cosine, expected):
-    from llamafactory_dba.training.callback import boost_warnings
+    from llamafactory_dba.methods.paper import boost_warnings
 
     assert len(boost_warnings(initial, [(10, 0.0), (20, cosine)])) == expected
     assert boost_warnings(0.02, []) == []

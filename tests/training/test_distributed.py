@@ -105,3 +105,42 @@ def test_the_micro_recipe_on_two_processes(tmp_path):
         # similarities of about 2e-3 from fp32 sums of 6e5 products: 1e-7 absolute, and some growth over the run
         assert left["similarity"] == pytest.approx(right["similarity"], abs=2e-6)
         assert left["domain_grad_norm"] == pytest.approx(right["domain_grad_norm"], rel=1e-3, abs=1e-6)
+
+
+def test_elastic_on_two_processes_equals_one(world, tmp_path):
+    """Anchor with a curvature and training, both on two ranks."""
+    import json
+
+    results = {}
+    model = support.without_dropout(world / "model", tmp_path / "model")
+    for name, variables, batch in (("one", {}, 8), ("two", {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": "2"}, 4)):
+        folder = results[name] = tmp_path / name
+        folder.mkdir()
+        args = support.arguments(
+            world,
+            folder / "run",
+            model_name_or_path=str(model),
+            dba_variant="elastic",
+            dba_anchor_path=str(folder / "anchor"),
+            dba_anchor_dataset="general",
+            dba_anchor_dtype="float32",
+            dba_anchor_save_steps=2,  # ranks are averaged in the middle, too
+            per_device_train_batch_size=batch,
+        )
+        result = support.run_cli(args, folder, **variables)
+        assert result.returncode == 0, result.stderr[-2000:]
+    one, two = (read_config(results[name] / "anchor").curvature for name in ("one", "two"))
+    assert (one.sequences, one.tokens, one.answers) == (two.sequences, two.tokens, two.answers)
+    assert one.trace == pytest.approx(two.trace, rel=1e-4)
+    parts = [load_file(results[name] / "anchor" / "curvature.safetensors") for name in ("one", "two")]
+    for key, value in parts[0].items():
+        if not key.endswith(".diagonal"):  # of vectors, from whole batches: those are other ones on two ranks
+            assert float((parts[1][key] - value).norm() / value.norm()) < 1e-4, key
+    logs = [
+        [json.loads(line) for line in (results[name] / "run" / "dba_elastic.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    ]
+    assert len(logs[0]) == len(logs[1]) == 2
+    for left, right in zip(*logs, strict=True):
+        # vectors have other estimates of their curvature, and fp32 gradients are summed in another order
+        assert left["predicted_kl_before"] == pytest.approx(right["predicted_kl_before"], rel=0.05)

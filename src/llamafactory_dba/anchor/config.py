@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..errors import AnchorError
+from .curvature import CURVATURE, Curvature
 from .fingerprint import BaseModel, Fingerprint
 
 
@@ -101,6 +102,7 @@ class AnchorConfig:
         created: date and time, ISO 8601.
         sources: of a merged anchor, the anchors it was made from; empty for one straight from its run.
         files: SHA-256 of each weight file; filled in by `save_anchor`.
+        curvature: what lies in curvature.safetensors; None, and no such file, for most anchors.
         format_version: of the folder.
     """
 
@@ -124,13 +126,15 @@ class AnchorConfig:
     created: str = ""
     sources: tuple[Source, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
+    curvature: Curvature | None = None
     format_version: int = FORMAT_VERSION
 
     def to_json(self) -> str:
         """Text of anchor_config.json."""
-        return (
-            json.dumps({**asdict(self), "fingerprint": self.fingerprint.to_dict()}, indent=2, allow_nan=False) + "\n"
-        )
+        content = {**asdict(self), "fingerprint": self.fingerprint.to_dict()}
+        if self.curvature is None:
+            del content["curvature"]  # most anchors have none, and their headers stay what they were
+        return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def is_anchor(folder: str | Path) -> bool:
@@ -158,6 +162,8 @@ def read_config(folder: str | Path) -> AnchorConfig:
         )
     config = _build(folder, raw)
     weight_files(folder)
+    if config.curvature is not None and not (folder / CURVATURE).is_file():
+        raise AnchorError(f"A file of the anchor in {folder} is missing.", expected=CURVATURE, next_step=REMAKE)
     return config
 
 
@@ -178,6 +184,7 @@ def _build(folder: Path, raw: dict[str, Any]) -> AnchorConfig:
                 for item in raw.get("sources", ())
             ),
             "files": dict(raw.get("files", {})),
+            "curvature": Curvature.from_dict(raw["curvature"]) if raw.get("curvature") else None,
         }
         config = _read(AnchorConfig, {**raw, **nested}, "")
         odd = [name for name, info in config.tensors.items() if info.rank and len(info.shape) < 2]
@@ -234,7 +241,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
 
 
 def weight_bytes(folder: str | Path) -> int:
-    """Bytes of the safetensors files of an anchor."""
+    """Bytes of the safetensors files of an anchor, without its curvature."""
     return sum(path.stat().st_size for path in weight_files(Path(folder)))
 
 

@@ -20,6 +20,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Revi
 from ..errors import AnchorError
 from .card import PICTURE, README, write_card
 from .config import CONFIG, INDEX, WEIGHTS, is_anchor, read_config
+from .curvature import CURVATURE
 from .format import open_anchor
 from .hub_errors import HubId, in_words, is_unreachable
 from .origin import COMMIT, Origin, write_origin
@@ -30,7 +31,7 @@ from .verify import verify_content
 logger = logging.getLogger("llamafactory.dba")
 
 # Names as they are written, and no wider: of a repository that holds a model, nothing large matches.
-FILES = (CONFIG, WEIGHTS, INDEX, "anchor-?????-of-?????.safetensors", README, PICTURE)
+FILES = (CONFIG, WEIGHTS, INDEX, CURVATURE, "anchor-?????-of-?????.safetensors", README, PICTURE)
 HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 

@@ -14,6 +14,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, co
 from ..errors import AnchorError
 from .card import PICTURE, README, card_of, write_card
 from .config import CONFIG, INDEX, REMAKE, AnchorConfig, read_config, weight_files
+from .curvature import CURVATURE
 from .hub import as_hub_id, ask, is_ours
 from .hub_errors import HubId, in_words
 from .origin import Origin, write_origin
@@ -104,6 +105,8 @@ def _contents(folder: Path, config: AnchorConfig, reference: str) -> dict[str, s
     names = [CONFIG, *(path.name for path in weight_files(folder))]
     if (folder / INDEX).is_file():
         names.append(INDEX)
+    if config.curvature is not None:
+        names.append(CURVATURE)
     return {**{name: str(folder / name) for name in names}, README: card.text.encode(), PICTURE: card.picture}
 
 

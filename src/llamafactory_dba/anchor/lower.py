@@ -10,6 +10,7 @@ from ..core.factors import Combination, combine
 from ..core.lowrank import Truncation
 from ..errors import AnchorError
 from .config import DTYPES, AnchorConfig, TensorInfo
+from .curvature import CURVATURE
 from .format import AnchorReader, open_anchor
 from .merge import SHARD_BYTES, check_out, check_rank, described, now, rounded_before, versions
 from .store import save_anchor
@@ -27,7 +28,7 @@ def lower_rank(
     """Writes an anchor again with fewer directions per matrix, or with its numbers in another dtype, or both.
 
     Norms stay those of the full mean gradient, and the energy kept stays relative to them. Matrices that were kept
-    dense are factored where that saves numbers at the new rank.
+    dense are factored where that saves numbers at the new rank. A curvature goes along as it is.
 
     Args:
         folder: the anchor.
@@ -49,7 +50,8 @@ def lower_rank(
         reader.config, rank=rank, dtype=dtype, created=now(), versions={**reader.config.versions, **versions()}
     )
     tensors = _lowered(reader, rank)
-    return save_anchor(out, tensors, config, overwrite=overwrite, shard_bytes=shard_bytes)
+    curvature = reader.folder / CURVATURE if config.curvature is not None else None
+    return save_anchor(out, tensors, config, overwrite=overwrite, shard_bytes=shard_bytes, curvature=curvature)
 
 
 def _rank(config: AnchorConfig, rank: int) -> int:

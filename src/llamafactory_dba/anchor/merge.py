@@ -70,6 +70,12 @@ def merge(
     readers = [open_anchor(folder) for folder in folders]
     shares = _shares(readers, weights)
     notes = _check_same_base(readers)
+    with_curvature = sum(reader.config.curvature is not None for reader in readers)
+    if with_curvature:
+        notes.append(
+            f"{with_curvature} of {len(readers)} anchors have a curvature, which cannot be merged: the new anchor has "
+            "none and cannot be used with `dba_variant: elastic`; make one anchor from all the data for that"
+        )
     configs = [reader.config for reader in readers]
     rank = check_rank(max(config.rank for config in configs) if rank is None else rank)
     check_out(out, [reader.folder for reader in readers])

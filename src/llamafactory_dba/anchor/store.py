@@ -24,6 +24,7 @@ from ..core.lowrank import LowRank, Truncation
 from ..errors import AnchorError, DBAError
 from ..files import hash_file, umask
 from .config import CONFIG, DTYPES, INDEX, WEIGHTS, AnchorConfig, TensorInfo, Totals, is_anchor
+from .curvature import CURVATURE, CurvatureParts
 from .parts import decode, encode, finite, rounding_error
 
 
@@ -38,6 +39,7 @@ def save_anchor(
     *,
     overwrite: bool = False,
     shard_bytes: int = SHARD_BYTES,
+    curvature: CurvatureParts | Path | None = None,
 ) -> AnchorConfig:
     """Writes the anchor so that ``folder`` holds, at any moment, the old anchor or the new one.
 
@@ -51,6 +53,7 @@ def save_anchor(
         config: `tensors`, `totals` and `files` are filled in here.
         overwrite: whether an anchor that is there already may be replaced.
         shard_bytes: upper bound on one file; above it there are several and an index.
+        curvature: to be written beside the tensors; a file is copied, and ``config.curvature`` has to describe it.
 
     Returns:
         The config as written.
@@ -84,6 +87,7 @@ def save_anchor(
             parts.clear()  # written tensors must not wait for the next one to be made
         infos = dict(sorted(infos.items()))
         config = replace(config, tensors=infos, totals=_totals(infos), files=shards.close())
+        config = _with_curvature(fresh, config, curvature)
         _write_text(fresh / CONFIG, config.to_json())
         put_in_place(fresh, folder)
     except (OSError, SafetensorError) as error:
@@ -92,6 +96,22 @@ def save_anchor(
         if fresh is not None:
             shutil.rmtree(fresh, ignore_errors=True)
     return config
+
+
+def _with_curvature(fresh: Path, config: AnchorConfig, curvature: CurvatureParts | Path | None) -> AnchorConfig:
+    """Writes it into the new folder; the config then has it, or has none."""
+    if curvature is None:
+        return replace(config, curvature=None)
+    path = fresh / CURVATURE
+    if isinstance(curvature, Path):
+        shutil.copyfile(curvature, path)
+        _sync(path)
+        return config
+    bad = [key for key, tensor in curvature.tensors.items() if not finite(tensor)]
+    if bad:
+        raise AnchorError(f"{bad[0]} has NaN or Inf in it; the anchor was not written.", expected="finite numbers")
+    _write_tensors(path, curvature.tensors)
+    return replace(config, curvature=replace(curvature.header, hash=hash_file(path)))
 
 
 def _ordered(
@@ -239,7 +259,7 @@ def put_in_place(fresh: Path, folder: Path) -> None:
         if not folder.exists():
             old.rename(folder)
         raise
-    own = {CONFIG, INDEX, WEIGHTS, *(path.name for path in old.glob("anchor-*-of-*.safetensors"))}
+    own = {CONFIG, INDEX, WEIGHTS, CURVATURE, *(path.name for path in old.glob("anchor-*-of-*.safetensors"))}
     for entry in sorted(old.iterdir()):
         if entry.name not in own and not (folder / entry.name).exists():
             entry.rename(folder / entry.name)

@@ -10,6 +10,7 @@ from ..core.factors import product
 from ..errors import AnchorError
 from ..files import hash_file
 from .config import REMAKE, AnchorConfig, TensorInfo, read_config, weight_files
+from .curvature import CURVATURE
 from .differences import compare, same_values, without_added_rows
 from .fingerprint import count_tokens, find_model, fingerprint_folder, hash_tokenizer
 from .format import open_anchor
@@ -105,6 +106,8 @@ def model_folder(model: str | Path) -> Path:
 
 
 def _check_files(folder: Path, config: AnchorConfig, result: Verification) -> None:
+    if config.curvature is not None and hash_file(folder / CURVATURE) != config.curvature.hash:
+        result.problems.append(Problem(f"{CURVATURE} has another checksum than the header says", REMAKE))
     if not config.files:
         result.notes.append("the header has no checksums (it was written by an early version): they were not compared")
         return

@@ -210,6 +210,11 @@ def anchor_rows(config: AnchorConfig) -> Rows:
         rows.append(("added error", f"{totals.added_error:.4g} by merging or truncating"))
     if totals and totals.rounding_error:
         rows.append(("rounding", f"{totals.rounding_error:.4g} of the norm by storing as {config.dtype}"))
+    if config.curvature is not None:
+        found = config.curvature
+        kept = f"energy in its directions {found.energy_kept:.4f}"
+        kind = f"{found.kind}, rank {found.rank}, {kept}" if found.rank else found.kind
+        rows.append(("curvature", f"{kind}, {found.sequences:,} sequences, trace {found.trace:.4g}"))
     rows += [("origin", f"{name}: {line}") for name, line in data.origins.items()]
     return rows + [("merged from", f"{source.weight:.2%} {source.name}") for source in config.sources]
 

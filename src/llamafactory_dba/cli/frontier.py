@@ -106,9 +106,7 @@ def frontier(
             say=lambda line: typer.echo(f"  {line}", err=True),
         ).results
 
-    found = sweep(
-        before.folder, folder, out, score, alphas=points, request=request, keep_models=keep_models
-    )
+    found = sweep(before.folder, folder, out, score, alphas=points, request=request, keep_models=keep_models)
     if adapter and not keep_models:
         shutil.rmtree(folder, ignore_errors=True)
     typer.echo("\n" + "\n".join(table(found)))

@@ -2,6 +2,9 @@ r"""Equation 2 in place, and the sums of equation 7 on the way, in row blocks.
 
     per block:  tile = left[rows] @ right;  dot += ⟨g, tile⟩;  grad_sq += ‖g‖²;  g ← γ·tile + (1 − γ)·g
 
+Where the weights depend on the sums over the whole model (`core.conflict`), two walks do it: `sums`, then `combine_`
+with g ← a·g + b·tile.
+
 One matrix product per block and nothing of the size of the tensor is allocated: extra memory is ``tile_elements``
 numbers. The default tile is small enough to stay in the processor's cache, so that of the passes over a block only
 reading and writing the gradient itself reach the main memory.
@@ -18,6 +21,8 @@ The precision policy, for the whole package:
 No function here waits for the device.
 """
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -55,21 +60,51 @@ def blend_(grad: Tensor, value: AnchorTensor, weight: float, *, tile_elements: i
         DBAError: if the shapes do not belong together or the weight is out of range.
     """
     check_weight(weight)
-    return _walk(grad, value, weight, tile_elements)
+    return _walk(grad, value, (lambda here, tile: here.lerp_(tile, weight)) if weight else None, tile_elements)
 
 
 def sums(grad: Tensor, value: AnchorTensor, *, tile_elements: int | None = None) -> StepSums:
     """What `blend_` returns, without touching ``grad``."""
-    return _walk(grad, value, 0.0, tile_elements)
+    return _walk(grad, value, None, tile_elements)
 
 
-def _walk(grad: Tensor, value: AnchorTensor, weight: float, tile_elements: int | None) -> StepSums:
+def combine_(
+    grad: Tensor, value: AnchorTensor, grad_weight: float, anchor_weight: float, *, tile_elements: int | None = None
+) -> StepSums:
+    """``grad ← grad_weight · grad + anchor_weight · value``, in place; arguments and result as of `blend_`.
+
+    Args:
+        grad: g_D.
+        value: ĝ_G.
+        grad_weight: a, any finite number.
+        anchor_weight: b, likewise; (1, 0) leaves ``grad`` bit for bit as it is.
+        tile_elements: as `blend_`.
+
+    Raises:
+        DBAError: if the shapes do not belong together or a weight is not finite.
+    """
+    if not (math.isfinite(grad_weight) and math.isfinite(anchor_weight)):
+        raise DBAError("A weight is not finite.", expected="numbers", found=f"{grad_weight}, {anchor_weight}")
+
+    def edit(here: Tensor, tile: Tensor) -> Tensor:
+        if grad_weight != 1.0:
+            here.mul_(grad_weight)
+        return here.add_(tile, alpha=anchor_weight)
+
+    unchanged = (grad_weight, anchor_weight) == (1.0, 0.0)
+    return _walk(grad, value, None if unchanged else edit, tile_elements)
+
+
+def _walk(
+    grad: Tensor, value: AnchorTensor, edit: Callable[[Tensor, Tensor], Tensor] | None, tile_elements: int | None
+) -> StepSums:
+    """The sums; ``edit`` changes a block of the gradient in place, given the anchor's."""
     grad = grad.detach()
     matrix = _matrix(grad)
     if matrix is None:
         copy = grad.contiguous()
-        result = _walk(copy, value, weight, tile_elements)
-        if weight:
+        result = _walk(copy, value, edit, tile_elements)
+        if edit is not None:
             grad.copy_(copy)
         return result
 
@@ -98,8 +133,8 @@ def _walk(grad: Tensor, value: AnchorTensor, weight: float, tile_elements: int |
             tile = out.copy_(tile) if left is None else torch.mm(left[rows], source, out=out)
         _dot(here, tile, parts[0, number])
         _dot(here, here, parts[1, number])
-        if weight:
-            here.lerp_(tile, weight)
+        if edit is not None:
+            edit(here, tile)
             if here is not target:
                 target.copy_(here)
     total = torch.float32 if grad.device.type == "mps" else torch.float64

@@ -1,4 +1,4 @@
-"""Scores of the micro world, as `micro.MicroResult.to_json` has them, as results.json: tasks named as in the suites."""
+"""Scores of the micro world, as of `micro.MicroResult.to_json`, as results.json; tasks are named as in the suites."""
 
 from __future__ import annotations
 

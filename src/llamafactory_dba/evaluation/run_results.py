@@ -57,7 +57,9 @@ def run_of(found: Measurement, files: ModelFiles, record: RunRecord | None, base
     """Name, method and the like: the user's word, then the record's, then what can be told without."""
     tuned = record is not None or files.adapter is not None or base.spec is not None or base.results is not None
     method = about.method or (record.method if record else None) or ("fine-tuned" if tuned else BASE)
-    domains = dict.fromkeys(done.asked.domain or done.asked.suite for done in found.done if done.asked.role == "domain")
+    domains = dict.fromkeys(
+        done.asked.domain or done.asked.suite for done in found.done if done.asked.role == "domain"
+    )
     fingerprint = base.fingerprint or (record.base_fingerprint if record else "")
     named = record.base_model if record else base.spec.model if base.spec else ""
     if method == BASE:

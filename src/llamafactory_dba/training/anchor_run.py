@@ -21,13 +21,13 @@ from transformers import DataCollatorForLanguageModeling, PrinterCallback, set_s
 from ..anchor.card import settled, write_card
 from ..anchor.estimate import PartialState, describe_anchor, hash_dataset, truncate_mean
 from ..anchor.store import save_anchor
-from ..core.mean import RunningMean
 from ..data.origin import origins
 from ..errors import DBAError
 from .anchor_trainer import AnchorProgress, anchor_trainer_class
 from .guard import hash_template
 from .hooks import innermost
 from .paths import model_folder
+from .views import describe_names
 
 
 logger = logging.get_logger("llamafactory.dba")
@@ -80,6 +80,11 @@ def make_anchor(
     request["origins"] = origins(arguments.data.dataset, arguments.data.dataset_dir)
     if stage == "sft":
         request["template_hash"] = hash_template(tokenizer_module["tokenizer"], template)
+    if arguments.finetuning.makes_curvature:
+        # only then: states of runs without it are resumed as before
+        request["curvature"] = arguments.finetuning.dba_curvature_kind
+        if request["curvature"] == "kronecker":
+            request["curvature_rank"] = arguments.finetuning.dba_curvature_rank
     trainer = anchor_trainer_class(stage)(
         model=model,
         args=arguments.training,
@@ -100,7 +105,7 @@ def make_anchor(
     tokens = progress.total_tokens()  # a collective: every rank takes part, as in the next one
     trainer.dba_average()
     if arguments.training.should_save:
-        _write(folder, trainer.dba_mean, tokens, progress.half_cosines, request, arguments)
+        _write(folder, trainer, tokens, progress.half_cosines, request, arguments)
         partial.remove()
     trainer.accelerator.wait_for_everyone()
     _release(trainer)
@@ -108,13 +113,14 @@ def make_anchor(
 
 def _write(
     folder: Path,
-    mean: RunningMean,
+    trainer: Any,
     tokens: int,
     half_cosines: list[tuple[int, float]],
     request: dict[str, Any],
     arguments: HostArguments,
 ) -> None:
     """Truncate the mean and write the anchor with its card."""
+    mean, collector = trainer.dba_mean, trainer.dba_curvature
     config = describe_anchor(
         request=request,
         base_folder=model_folder(arguments.model),
@@ -125,7 +131,17 @@ def _write(
         half_cosines=half_cosines,
     )
     truncations = truncate_mean(mean, config.rank, device=arguments.training.device)
-    config = save_anchor(folder, truncations, config, overwrite=arguments.training.overwrite_output_dir)
+    curvature = None
+    if collector is not None:
+        curvature = collector.finish(config.dtype, arguments.training.world_size)
+        if collector.uncovered:
+            logger.warning_rank0(
+                f"DBA: no curvature is recorded for {describe_names(collector.uncovered)}: neither linear layers, "
+                "embeddings nor vectors."
+            )
+    config = save_anchor(
+        folder, truncations, config, overwrite=arguments.training.overwrite_output_dir, curvature=curvature
+    )
     write_card(folder)
     energy = config.totals.energy_kept if config.totals is not None else 1.0
     logger.info_rank0(
@@ -134,6 +150,11 @@ def _write(
         f"cosine between data halves {half_cosines[-1][1]:.4f} "
         f"({settled(mean.steps * request['global_batch'], half_cosines[-1][1])})."
     )
+    if config.curvature is not None:
+        logger.info_rank0(
+            f"DBA: with a {config.curvature.kind} curvature over {config.curvature.sequences} sequences, trace "
+            f"{config.curvature.trace:.4g}, energy in its directions {config.curvature.energy_kept:.4f}."
+        )
 
 
 def anchor_arguments(
@@ -250,7 +271,7 @@ def _release(trainer: Any) -> None:
     """Give the memory back before a training run loads its own model."""
     trainer.accelerator.free_memory()
     innermost(trainer.optimizer).release()
-    trainer.model = trainer.model_wrapped = trainer.optimizer = trainer.dba_mean = None
+    trainer.model = trainer.model_wrapped = trainer.optimizer = trainer.dba_mean = trainer.dba_curvature = None
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -17,6 +17,7 @@ from ..anchor.estimate import PartialState
 from ..core.mean import RunningMean
 from ..errors import DBAError
 from ..plugin import TRAINER_CLASSES
+from .curvature_pass import CurvatureCollector, batch_of, make_collector
 from .placement import place_sums
 from .views import trainable_tensors
 
@@ -36,11 +37,17 @@ class MeanOptimizer(torch.optim.Optimizer):
     Args:
         parameters: by canonical name.
         mean: where the gradients go.
+        curvature: gets those of vectors, too.
     """
 
-    def __init__(self, parameters: dict[str, torch.nn.Parameter], mean: RunningMean) -> None:
+    def __init__(
+        self,
+        parameters: dict[str, torch.nn.Parameter],
+        mean: RunningMean,
+        curvature: CurvatureCollector | None = None,
+    ) -> None:
         super().__init__(list(parameters.values()), {"lr": 0.0})
-        self.mean = mean
+        self.mean, self.curvature = mean, curvature
         self._handles = [
             parameter.register_post_accumulate_grad_hook(self._consume(name)) for name, parameter in parameters.items()
         ]
@@ -49,6 +56,8 @@ class MeanOptimizer(torch.optim.Optimizer):
         def hook(parameter: torch.Tensor) -> None:
             if parameter.grad is not None:
                 self.mean.add(name, parameter.grad)
+                if self.curvature is not None:
+                    self.curvature.add_vector(name, parameter.grad)
                 parameter.grad = None
 
         return hook
@@ -68,6 +77,8 @@ class MeanOptimizer(torch.optim.Optimizer):
         """Leave the parameters as they were."""
         for handle in self._handles:
             handle.remove()
+        if self.curvature is not None:
+            self.curvature.release()
 
 
 def anchor_trainer_class(stage: str) -> type:
@@ -81,6 +92,7 @@ def anchor_trainer_class(stage: str) -> type:
         dba_mean: RunningMean
         dba_state: dict[str, Any] | None = None
         dba_tokens: torch.Tensor
+        dba_curvature: CurvatureCollector | None = None
 
         def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
             parameters = trainable_tensors(self.model)
@@ -89,7 +101,10 @@ def anchor_trainer_class(stage: str) -> type:
             sums = place_sums(shapes, device, self.finetuning_args.dba_anchor_placement, self.args)
             self.dba_mean = RunningMean(shapes, device=device, sums=sums)
             self.dba_tokens = torch.zeros((), dtype=torch.int64, device=device)
-            self.optimizer = MeanOptimizer(parameters, self.dba_mean)
+            if self.finetuning_args.makes_curvature:
+                bare = self.accelerator.unwrap_model(self.model)
+                self.dba_curvature = make_collector(bare, parameters, self.finetuning_args, self.args, device)
+            self.optimizer = MeanOptimizer(parameters, self.dba_mean, self.dba_curvature)
             # Not wrapped for DDP: its buckets would take the memory of all gradients, and sums of several processes
             # can as well be averaged at the end as gradients in every step.
             self.accelerator.prepare_model = functools.partial(self.accelerator.prepare_model, evaluation_mode=True)
@@ -106,12 +121,28 @@ def anchor_trainer_class(stage: str) -> type:
             reduce = self.dba_over_ranks()
             if reduce is not None:
                 self.dba_mean.average(reduce)
+                if self.dba_curvature is not None:
+                    self.dba_curvature.average(reduce)
 
         def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
             mask = inputs.get("attention_mask")
             seen = mask.sum() if mask is not None and mask.dim() == 2 else torch.tensor(inputs["input_ids"].numel())
             self.dba_tokens += seen.to(self.dba_tokens.device, torch.int64)
-            return super().training_step(model, inputs, *args, **kwargs)
+            if self.dba_curvature is None:
+                return super().training_step(model, inputs, *args, **kwargs)
+            inputs = self._prepare_inputs(inputs)
+            batch = batch_of(inputs, 1.0)
+            items = args[0] if args else kwargs.get("num_items_in_batch")
+            self.dba_curvature.begin(batch._replace(scale=self.dba_loss_scale(batch.answers.sum(), items)))
+            loss: torch.Tensor = super().training_step(model, inputs, *args, **kwargs)
+            self.dba_curvature.end()
+            return loss
+
+        def dba_loss_scale(self, answers: torch.Tensor, items: Any) -> torch.Tensor | float:
+            """What the host multiplies the sum of the answer tokens' losses by before the backward pass."""
+            if not self.model_accepts_loss_kwargs or items is None:
+                return 1 / (answers.clamp_min(1) * self.current_gradient_accumulation_steps)
+            return (self.accelerator.num_processes if self.args.average_tokens_across_devices else 1) / items
 
         def save_model(self, *args: Any, **kwargs: Any) -> None:
             """An anchor run has no model to save."""
@@ -124,6 +155,8 @@ def anchor_trainer_class(stage: str) -> type:
                 return
             self.dba_state = PartialState(checkpoint).load()
             self.dba_mean.load_state_dict(self.dba_state["mean"])
+            if self.dba_curvature is not None:
+                self.dba_curvature.load_state_dict(self.dba_state["curvature"])
             self.dba_tokens.copy_(self.dba_state["tokens"][self.args.process_index])
 
         def _load_rng_state(self, checkpoint: str | None) -> None:
@@ -233,11 +266,13 @@ class AnchorProgress(TrainerCallback):
         # also where nothing went wrong: a resumed run is to go on from exactly what an uninterrupted one has
         self.trainer.dba_average()
         tokens = self.trainer.accelerator.gather(self.trainer.dba_tokens[None]).cpu()
+        curvature = self.trainer.dba_curvature
         if args.should_save:
             self.partial.save(
                 {
                     "request": self.request,
                     "mean": self.trainer.dba_mean.state_dict(),
+                    **({"curvature": curvature.state_dict()} if curvature is not None else {}),
                     "tokens": tokens,
                     "half_cosines": self.half_cosines,
                     "seconds": self.seconds,

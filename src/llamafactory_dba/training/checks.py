@@ -8,6 +8,7 @@ from typing import Any
 from llamafactory.data.parser import get_dataset_list
 from llamafactory.extras import logging
 
+from ..anchor.curvature import require_curvature
 from ..anchor.fingerprint import fingerprint_folder
 from ..anchor.format import is_anchor, read_config
 from ..errors import AnchorError, DBAError
@@ -44,6 +45,8 @@ def check_run(model_args: Any, data_args: Any, training_args: Any, finetuning_ar
         config = read_config(folder)
         check_base_model(config, model_args, allow_added=finetuning_args.dba_allow_added_tokens)
         check_template(config, model_args, data_args)
+        if finetuning_args.dba_variant == "elastic":
+            require_curvature(folder, config)
     elif finetuning_args.dba_anchor_dataset is not None:
         # The domain data is looked up now, not after the general pass.
         get_dataset_list(data_args.dataset, data_args.dataset_dir)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 
@@ -97,28 +97,18 @@ class StepHook:
         self.calls += 1
         step = self.current_step()
         gamma = boost_weight(step, self.settings.total_steps, self.settings.boost_magnitude)
-        present = [target for target in self.targets if target.parameter.grad is not None]
-        if not present:
-            raise DBAError(
-                "The optimizer steps, but no tensor of the anchor has a gradient: DBA would do nothing.",
-                expected="gradients on the parameters when the optimizer's step() is called",
-                found=f"none on {len(self.targets)} tensors",
-                next_step="train without engines that keep gradients of their own (DeepSpeed, FSDP), and check what "
-                "is frozen",
-            )
+        present = with_gradients(self.targets)
         sums = [blend_(target.parameter.grad, target.anchor, gamma) for target in present]
-        rows = _to_host(sums)
-        # not math.fsum: it raises on Inf and -Inf, which an fp16 overflow may bring and which has to be seen here
-        dots, squares = zip(*rows, strict=True)
-        dot, grad_norm = sum(dots), math.sqrt(sum(squares))
-        if not math.isfinite(dot) or not math.isfinite(grad_norm):
+        found = totals(sums)
+        if found is None:
             if self.tolerate_overflow():
                 return  # fp16: the gradient scaler skips this update and lowers its scale
-            raise _not_finite(present, sums, step)
-        s = similarity(dot, grad_norm, self.anchor_norm)
+            raise not_finite(present, sums, step)
+        grad_norm = math.sqrt(found.grad_sq)
+        s = similarity(found.dot, grad_norm, self.anchor_norm)
         factor = correction(s, self.settings.base_correction) if self.settings.use_correction else 1.0
         if self.on_sums is not None:
-            self.on_sums(step, present, rows)
+            self.on_sums(step, present, found.rows)
         self._record = StepRecord(step, gamma, s, factor, grad_norm, float(optimizer.param_groups[0]["lr"]))
         if self.settings.use_correction:
             # Groups are looked up every time: accelerate and checkpoint loading replace these dicts. The product is a
@@ -137,16 +127,42 @@ class StepHook:
             self._record = None
 
 
-class Attachment(NamedTuple):
+class OptimizerHook(Protocol):
+    """What `attach` takes: functions for before and after each optimizer step, as torch calls its step hooks."""
+
+    def before(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """Is called before the update."""
+
+    def after(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """Is called after it."""
+
+
+class AnchorHook(OptimizerHook, Protocol):
+    """What the callback of a run with an anchor's gradient needs of its method's hook beside that.
+
+    ``targets``: the matched tensors; ``norms``: ‖ĝ_G‖ of each; ``anchor_norm``: of all; ``calls``: optimizer steps
+    seen, skipped ones too.
+    """
+
+    targets: Sequence[Target]
+    norms: dict[str, float]
+    anchor_norm: float
+    calls: int
+
+
+Hook = TypeVar("Hook", bound=OptimizerHook)
+
+
+class Attachment(NamedTuple, Generic[Hook]):
     """The hook object and a function that removes it from the optimizer."""
 
-    hook: StepHook
+    hook: Hook
     remove: Callable[[], None]
 
 
 def attach(
-    optimizer: Any, hook: StepHook, around: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda call: call
-) -> Attachment:
+    optimizer: Any, hook: Hook, around: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda call: call
+) -> Attachment[Hook]:
     """Register `hook` on the innermost optimizer.
 
     Args:
@@ -186,14 +202,47 @@ def innermost(optimizer: Any) -> torch.optim.Optimizer:
     return inner
 
 
-def _to_host(sums: Sequence[StepSums]) -> list[list[float]]:
-    """Per tensor <g_D, ĝ_G> and ‖g_D‖², with one device-to-host copy; per-tensor fp32 sums are added in fp64."""
+def with_gradients(targets: Sequence[Target]) -> list[Target]:
+    """The targets that have a gradient now.
+
+    Raises:
+        DBAError: none has; doing nothing silently would be worse.
+    """
+    present = [target for target in targets if target.parameter.grad is not None]
+    if not present:
+        raise DBAError(
+            "The optimizer steps, but no tensor of the anchor has a gradient: DBA would do nothing.",
+            expected="gradients on the parameters when the optimizer's step() is called",
+            found=f"none on {len(targets)} tensors",
+            next_step="train without engines that keep gradients of their own (DeepSpeed, FSDP), and check what "
+            "is frozen",
+        )
+    return present
+
+
+class Totals(NamedTuple):
+    """⟨g_D, ĝ_G⟩ and ‖g_D‖² over all tensors, and ``rows`` of the two for each."""
+
+    dot: float
+    grad_sq: float
+    rows: list[list[float]]
+
+
+def totals(sums: Sequence[StepSums]) -> Totals | None:
+    """The sums on the host; None where NaN or Inf is among them.
+
+    One device-to-host copy; per-tensor fp32 sums are added in fp64.
+    """
     device = sums[0].dot.device
     rows: list[list[float]] = torch.stack([torch.stack((x.dot, x.grad_sq)).to(device) for x in sums]).tolist()
-    return rows
+    # not math.fsum: it raises on Inf and -Inf, which an fp16 overflow may bring and which has to be seen here
+    dots, squares = zip(*rows, strict=True)
+    found = Totals(sum(dots), sum(squares), rows)
+    return found if math.isfinite(found.dot) and math.isfinite(found.grad_sq) else None
 
 
-def _not_finite(present: Sequence[Target], sums: Sequence[StepSums], step: int) -> DBAError:
+def not_finite(present: Sequence[Target], sums: Sequence[StepSums], step: int) -> DBAError:
+    """The error for NaN or Inf in these sums, with the tensors that have them."""
     bad = [
         target.name
         for target, item in zip(present, sums, strict=True)

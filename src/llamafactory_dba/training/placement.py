@@ -23,6 +23,7 @@ logger = logging.get_logger("llamafactory.dba")
 DEVICE_SHARE = 0.5
 HOST_SHARE = 0.6
 SUMS_FILE = "sums.rank{}.bin"
+SQUARES_FILE = "squares.rank{}.bin"
 
 
 class Free(NamedTuple):
@@ -72,7 +73,15 @@ def choose(asked: str, needed: int, free: Free) -> Placement:
     return Placement(asked, f"{_gb(have[asked])} are free there{why}")  # type: ignore[arg-type]
 
 
-def place_sums(shapes: Shapes, device: torch.device, asked: str, training_args: Any) -> Sums:
+def place_sums(
+    shapes: Shapes,
+    device: torch.device,
+    asked: str,
+    training_args: Any,
+    *,
+    what: str = "mean",
+    name: str = SUMS_FILE,
+) -> Sums:
     """Make the sums of an anchor run where they fit, and say where that is.
 
     Args:
@@ -80,16 +89,18 @@ def place_sums(shapes: Shapes, device: torch.device, asked: str, training_args: 
         device: of the parameters.
         asked: `dba_anchor_placement`.
         training_args: the host's; a file goes to `output_dir`.
+        what: is summed, for the log.
+        name: of the file, with a place for the process's number.
     """
     folder = Path(training_args.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     needed = ITEM * sum(math.prod(shape) for shape in shapes.values())
     placement = choose(asked, needed, _free(device, folder))
     logger.info_rank0(
-        f"DBA: the mean ({_gb(needed)} in fp32) is kept on {_place(placement.where)}: {placement.reason}."
+        f"DBA: the {what} ({_gb(needed)} in fp32) is kept on {_place(placement.where)}: {placement.reason}."
     )
     if placement.where == "disk":
-        return DiskSums(shapes, folder / SUMS_FILE.format(training_args.process_index))
+        return DiskSums(shapes, folder / name.format(training_args.process_index))
     return MemorySums(shapes, device if placement.where == "device" else "cpu")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..anchor.similarity import Agreement, Batch, Rates, Spread
 from ..core.boost import boost_weight, initial_weight
-from .callback import LOW_COSINE, boost_warnings
+from ..methods.paper import LOW_COSINE, boost_warnings
 
 
 SCHEMA = "llamafactory-dba/probe/1"

@@ -78,9 +78,9 @@ def method_name(finetuning: Any, model: Any = None) -> str:
     """What the run does, from its arguments, so that no label has to be believed.
 
     The way of fine-tuning (``full``, ``freeze``, ``lora``, ``dora``, ``rslora``, ``pissa``, ``qlora``, …), replaced by
-    DBA where it has a say (``dba``; ``ggb_only`` or ``dc_only`` with the other part off; with both off nothing of it
-    is left but the learning rate), or by an optimizer of its own (``galore``, …); then what else is unusual, after
-    plus signs.
+    DBA where it has a say (its variant; ``dba``; ``ggb_only`` or ``dc_only`` with the other part off; with both off
+    nothing of it is left but the learning rate), or by an optimizer of its own (``galore``, …); then what else is
+    unusual, after plus signs.
     """
     kind = str(finetuning.finetuning_type)
     if kind == "lora":
@@ -92,7 +92,10 @@ def method_name(finetuning: Any, model: Any = None) -> str:
         kind = "llama_pro"
     extras = [name for name in OPTIMIZERS if getattr(finetuning, f"use_{name}", False)]
     boost, correct = bool(finetuning.dba_boost_magnitude), finetuning.dba_use_correction
-    if finetuning.use_dba and (boost or correct):
+    if finetuning.use_dba and finetuning.dba_variant != "paper":
+        extras = [*([] if kind == "full" else [kind]), *extras]
+        kind = finetuning.dba_variant
+    elif finetuning.use_dba and (boost or correct):
         dba = "dba" if boost and correct else "ggb_only" if boost else "dc_only"
         extras = [*([] if kind == "full" else [kind]), *extras]
         kind = dba

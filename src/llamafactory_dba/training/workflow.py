@@ -9,9 +9,10 @@ from typing import Any
 from transformers import set_seed
 
 from ..anchor.format import is_anchor
+from ..methods.registry import load_method
 from .anchor_run import make_anchor
-from .callback import METRICS
 from .checks import check_run
+from .elastic_callback import METRICS as ELASTIC_METRICS
 from .paths import anchor_folder
 from .run_facts import RunInputs
 
@@ -56,5 +57,7 @@ def run_stage(
     if finetuning_args.plot_loss and training_args.should_save:
         from llamafactory.extras.ploting import plot_loss
 
-        plot_loss(training_args.output_dir, keys=list(METRICS))
+        variant = finetuning_args.dba_variant
+        metrics = ELASTIC_METRICS if variant == "elastic" else load_method(variant).metrics
+        plot_loss(training_args.output_dir, keys=list(metrics))
     return result

@@ -17,7 +17,13 @@ HOST_LOG, HOST_STATE, STEP_LOG, GAUGE_LOG = (
     "dba_gauge.jsonl",
 )
 LOSS, NORM, HOST_NORM, GAUGE = "loss", "domain_grad_norm", "grad_norm", "gauge_"
-STEP_CURVES = {"gamma": "boost weight γ", "similarity": "similarity s", "correction": "correction λ"}
+STEP_CURVES = {
+    "gamma": "boost weight γ",
+    "similarity": "similarity s",
+    "correction": "correction λ",
+    "cosine": "cosine of g_D and anchor",  # methods/combination.py
+    "anchor_weight": "weight of the anchor",
+}
 LOSSES = ("general_loss", "domain_loss")
 GAUGE_CURVES = {
     "general_accuracy": "general accuracy, %",

@@ -1,0 +1,262 @@
+"""The trainer callback of a run with `dba_variant: elastic`: match the curvature, hook the optimizer, log, resume."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from llamafactory.extras import logging
+from llamafactory.model import load_model, load_tokenizer
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ..anchor.config import AnchorConfig, read_config
+from ..anchor.curvature import load_curvature, require_curvature
+from ..anchor.differences import is_extended
+from ..anchor.origin import read_origin
+from ..errors import AnchorError, DBAError
+from ..files import write_file
+from ..methods.elastic import Elastic, ElasticHook, Restoration, bytes_in_memory, make_targets
+from .callback import RUN_FILE, UNSUPPORTED_ENGINES
+from .cost import Clock
+from .hooks import Attachment, attach, innermost
+from .step_log import FILE_NAME as STEP_FILE
+from .step_log import StepLog
+from .views import canonical_name, describe_names, trainable_tensors
+
+
+logger = logging.get_logger("llamafactory.dba")
+
+LOG_FILE = "dba_elastic.jsonl"
+STATE_FILE = "dba_elastic.json"  # in checkpoints
+METRICS = {"dba_predicted_kl": "predicted_kl"}
+
+
+class ElasticCallback(TrainerCallback):
+    """Attaches at the start of training, when model and optimizer are on their device and resumed.
+
+    Args:
+        arguments: the host's ``FinetuningArguments`` with the DBA fields.
+        accelerator: accelerate's ``Accelerator``.
+    """
+
+    def __init__(self, arguments: Any, accelerator: Any) -> None:
+        self.arguments, self.accelerator = arguments, accelerator
+        self._attachment: Attachment[ElasticHook] | None = None
+        self._log: StepLog | None = None
+        self._since_log: list[Restoration] = []
+        self._calls_seen = 0
+        self.clock = Clock(torch.device("cpu"))
+        self.bytes_in_memory = 0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Match the curvature to the model, hook the optimizer, say so in one line."""
+        self._detach()
+        engine = str(getattr(getattr(self.accelerator, "distributed_type", None), "value", "NO"))
+        if engine in UNSUPPORTED_ENGINES:
+            raise DBAError(
+                "This engine shards weights, which `dba_variant: elastic` cannot restore yet.",
+                expected="one process, or plain DDP",
+                found=engine,
+                next_step="train without DeepSpeed, FSDP and Megatron",
+            )
+        innermost(kwargs["optimizer"])  # refuses an unsupported optimizer before the anchor is read
+        folder = Path(self.arguments.dba_anchor_path)
+        config, parameters = read_config(folder), trainable_tensors(kwargs["model"])
+        unmatched = check_match(config, folder, parameters, allow_added=self.arguments.dba_allow_added_tokens)
+        resumed = state.global_step > 0
+        base = self._base_values() if resumed else {name: item.detach() for name, item in parameters.items()}
+        targets = make_targets(
+            load_curvature(folder, config, parameters),
+            parameters,
+            {name: base[name].to(item.dtype) for name, item in parameters.items()},
+            keep=self.arguments.dba_elastic_base,
+        )
+        hook = ElasticHook(
+            targets,
+            strength=self.arguments.dba_elastic_strength,
+            every=self.arguments.dba_elastic_every,
+            total_steps=state.max_steps,
+            current_step=lambda: state.global_step,
+            on_restored=self._record,
+        )
+        if resumed:
+            hook.pending = read_pending(args, state)
+        self.clock = Clock(targets[0].parameter.device)
+        self._attachment, self._calls_seen = attach(kwargs["optimizer"], hook, self.clock.timed), 0
+        self.bytes_in_memory = bytes_in_memory(targets)
+        self._report(config, folder, targets, unmatched)
+        if state.is_world_process_zero:
+            self._log = StepLog(args.output_dir, first_step=state.global_step, name=LOG_FILE)
+            if not resumed:
+                Path(args.output_dir, STEP_FILE).unlink(missing_ok=True)  # of an earlier run in this folder
+            self._write_run_file(args.output_dir, config, folder, targets, unmatched, state)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Make sure that the hook is on the optimizer that really steps; an engine may have replaced it."""
+        if self._attachment is None:
+            return
+        calls = self._attachment.hook.calls
+        if calls == self._calls_seen and getattr(self.accelerator, "scaler", None) is None:
+            raise DBAError(
+                "The trainer made a step without calling the optimizer that DBA is attached to.",
+                expected="one call per step",
+                found=f"none in step {state.global_step}",
+                next_step="use a plain optimizer and no engine that replaces it",
+            )
+        self._calls_seen = calls
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Put what a resume needs into the checkpoint: the learning rates since the last restoration."""
+        self._flush()
+        folder = Path(args.output_dir, f"checkpoint-{state.global_step}")
+        if self._attachment is not None and args.should_save and folder.is_dir() and not args.save_only_model:
+            content = {"step": state.global_step, "pending": self._attachment.hook.pending}
+            write_file(folder / STATE_FILE, json.dumps(content) + "\n")
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Let the web board and other readers follow the run."""
+        self._flush()
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Restore once more where a run stopped early, between two restorations; leave the optimizer as it was."""
+        if self._attachment is not None and self._attachment.hook.pending and not args.load_best_model_at_end:
+            self._attachment.hook.restore(innermost(kwargs["optimizer"]), state.global_step - 1)
+        self._detach()
+
+    def pop_metrics(self) -> dict[str, float]:
+        """The last predicted KL since the last call; empty if there was none."""
+        records, self._since_log = self._since_log, []
+        return {key: getattr(records[-1], name) for key, name in METRICS.items()} if records else {}
+
+    def _record(self, record: Restoration) -> None:
+        self._since_log.append(record)
+        if self._log is not None:
+            self._log.add(record._asdict())
+
+    def _flush(self) -> None:
+        if self._log is not None:
+            self._log.flush()
+
+    def _detach(self) -> None:
+        self._flush()
+        self._log = None
+        if self._attachment is not None:
+            self._attachment.remove()
+            self._attachment = None
+
+    def _base_values(self) -> dict[str, torch.Tensor]:
+        """The base model once more, on the CPU: that in the trainer has the checkpoint's weights already."""
+        model_args = copy.copy(self.arguments.dba_run_inputs.model)
+        model_args.device_map = {"": "cpu"}
+        logger.info_rank0("DBA: loading the base model again, to restore towards it.")
+        tokenizer = load_tokenizer(model_args)["tokenizer"]
+        model = load_model(tokenizer, model_args, self.arguments, is_trainable=True)
+        return {canonical_name(name): item.detach() for name, item in model.named_parameters()}
+
+    def _report(self, config: AnchorConfig, folder: Path, targets: list[Elastic], unmatched: list[str]) -> None:
+        curvature, strength = require_curvature(folder, config), self.arguments.dba_elastic_strength
+        kind = f"{curvature.kind} (rank {curvature.rank})" if curvature.rank else curvature.kind
+        what = f"strength {strength:g}" if strength else "strength 0: measured, not restored"
+        logger.info_rank0(
+            f"DBA: elastic, {what}, every {self.arguments.dba_elastic_every} steps, matched {len(targets)} of "
+            f"{len(targets) + len(unmatched)} trainable tensors, {kind} curvature of {curvature.sequences} sequences, "
+            "anchor "
+            f"{read_origin(folder) or folder} of {config.base_model.id} ({self.bytes_in_memory / 2**20:.1f} MiB). "
+            "GGB and DC are off in this variant, whatever `dba_boost_magnitude` and `dba_use_correction` say."
+        )
+        if unmatched:
+            logger.warning_rank0(f"DBA: the curvature has nothing for {describe_names(unmatched)}; not held.")
+
+    def _write_run_file(
+        self,
+        output: str,
+        config: AnchorConfig,
+        folder: Path,
+        targets: list[Elastic],
+        unmatched: list[str],
+        state: TrainerState,
+    ) -> None:
+        content = {
+            "variant": "elastic",
+            "anchor": str(folder),
+            "anchor_on_hub": str(origin) if (origin := read_origin(folder)) else None,
+            "anchor_base_model": dataclasses.asdict(config.base_model),
+            "curvature": require_curvature(folder, config).kind,
+            "curvature_rank": require_curvature(folder, config).rank,
+            "anchor_bytes_in_memory": self.bytes_in_memory,
+            "matched_tensors": len(targets),
+            "unmatched_tensors": unmatched,
+            "strength": self.arguments.dba_elastic_strength,
+            "every": self.arguments.dba_elastic_every,
+            "base": self.arguments.dba_elastic_base,
+            "total_steps": state.max_steps,
+        }
+        Path(output, RUN_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def check_match(
+    config: AnchorConfig, folder: Path, parameters: Mapping[str, torch.nn.Parameter], *, allow_added: bool
+) -> list[str]:
+    """Names of trainable tensors without a curvature.
+
+    Raises:
+        AnchorError: no tensor has one, or shapes differ.
+    """
+    curvature = require_curvature(folder, config)
+    unmatched = [name for name in parameters if name not in curvature.tensors]
+    if len(unmatched) == len(parameters):
+        raise AnchorError(
+            "No trainable tensor matches the anchor's curvature, so nothing would be restored.",
+            expected=f"names like {describe_names(sorted(curvature.tensors))}",
+            found=f"trainable tensors {describe_names(sorted(parameters))}",
+            next_step="use `finetuning_type: full` or `freeze`, and an anchor of this base model",
+        )
+    differing = []
+    for name in parameters.keys() - set(unmatched):
+        expected, found = tuple(config.tensors[name].shape), tuple(parameters[name].shape)
+        if expected != found and not (allow_added and is_extended(name, expected, found)):
+            differing.append(f"{name}: anchor {list(expected)}, model {list(found)}")
+    if differing:
+        raise AnchorError(
+            "The anchor's curvature does not fit this model.",
+            expected="the base model it was made from: " + config.base_model.id,
+            found=describe_names(sorted(differing)),
+            next_step="train the base model of the anchor; if tokens were added on purpose, set "
+            "`dba_allow_added_tokens: true`",
+        )
+    return unmatched
+
+
+def read_pending(args: TrainingArguments, state: TrainerState) -> list[float]:
+    """The learning rates since the last restoration, from the checkpoint that is resumed.
+
+    Raises:
+        DBAError: the checkpoint lacks them.
+    """
+    folder = Path(args.output_dir, f"checkpoint-{state.global_step}")
+    if isinstance(args.resume_from_checkpoint, str):
+        folder = Path(args.resume_from_checkpoint)
+    try:
+        content = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+        if content["step"] != state.global_step:
+            raise ValueError(f"of step {content['step']}")
+        return [float(rate) for rate in content["pending"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DBAError(
+            "The checkpoint cannot be resumed by an elastic run.",
+            expected=f"{STATE_FILE} of step {state.global_step} in {folder}",
+            found=repr(error),
+            next_step="resume from an earlier checkpoint of an elastic run (the run may have been killed while it "
+            "wrote this one), or start again",
+        ) from error

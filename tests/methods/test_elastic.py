@@ -1,0 +1,232 @@
+"""The step hook on plain torch optimizers against dense float64 twins, over several steps; what `every` means."""
+
+import math
+
+import pytest
+import reference
+import torch
+from torch import nn
+
+from llamafactory_dba.anchor.curvature import TensorCurvature
+from llamafactory_dba.core.fisher import Product
+from llamafactory_dba.core.kronecker import Spectrum, Term
+from llamafactory_dba.errors import DBAError
+from llamafactory_dba.methods.elastic import ElasticHook, bytes_in_memory, make_targets
+from llamafactory_dba.training.hooks import attach
+
+
+STEPS, STRENGTH = 10, 40.0
+OPTIMIZERS = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1),
+    "adamw foreach": lambda p: torch.optim.AdamW(p, lr=0.01, foreach=True),
+    "adamw fused": lambda p: torch.optim.AdamW(p, lr=0.01, fused=True),
+    "two groups": lambda p: torch.optim.AdamW([{"params": p[:2], "lr": 0.02}, {"params": p[2:]}], lr=0.01),
+}
+
+
+def make_model(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def spectrum(size, rank, seed):
+    vectors = torch.linalg.qr(random(size, size, seed=seed)).Q[:, :rank].contiguous()
+    return Spectrum(torch.arange(rank, 0, -1, dtype=torch.float64), vectors, 0.2 if rank < size else 0.0)
+
+
+def make_curvature(kind):
+    """By name, and the same as dense matrices."""
+    found = {}
+    for seed, (name, parameter) in enumerate(make_model().named_parameters()):
+        shape = tuple(parameter.shape)
+        if len(shape) == 1 or kind == "diagonal":
+            found[name] = TensorCurvature((), random(*shape, seed=seed).abs())
+        elif kind == "factored":
+            product = Product(random(shape[0], seed=seed).abs(), random(shape[1], seed=seed + 9).abs())
+            found[name] = TensorCurvature((), product)
+        else:
+            term = Term(spectrum(shape[0], 2, seed), spectrum(shape[1], 4, seed + 9))
+            found[name] = TensorCurvature((term,), None)
+    return found
+
+
+def dense(curvature, *, outside=True):
+    if curvature.terms:
+        return reference.kronecker_curvature(*curvature.terms[0], outside=outside)
+    d = curvature.diagonal
+    flat = torch.outer(d.rows, d.columns).flatten() if isinstance(d, Product) else d.flatten()
+    return torch.diag(flat).numpy()
+
+
+def backward(model, step):
+    model.zero_grad()
+    model(random(5, 6, seed=100 + step)).square().mean().backward()
+
+
+def base_of(model):
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+def hooked(model, curvature, records, *, keep="device", strength=STRENGTH, every=3, total=STEPS, start=0, base=None):
+    parameters = dict(model.named_parameters())
+    targets = make_targets(curvature, parameters, base or base_of(model), keep=keep)
+    steps = {"made": start}
+    hook = ElasticHook(
+        targets,
+        strength=strength,
+        every=every,
+        total_steps=total,
+        current_step=lambda: steps["made"],
+        on_restored=records.append,
+    )
+    return hook, steps
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("kind", ["factored", "diagonal", "kronecker"])
+@pytest.mark.parametrize("every", [1, 3])
+def test_equals_a_dense_twin(kind, optimizer, every):
+    model, twin, records = make_model(), make_model(), []
+    curvature, base = make_curvature(kind), base_of(make_model())
+    stepper, plain = (OPTIMIZERS[optimizer](list(network.parameters())) for network in (model, twin))
+    hook, steps = hooked(model, curvature, records, every=every)
+    attach(stepper, hook)
+    schedules = [torch.optim.lr_scheduler.LambdaLR(o, lambda step: 1 - step / STEPS) for o in (stepper, plain)]
+    pending, expected = [0.0] * len(plain.param_groups), []
+    for step in range(STEPS):
+        backward(model, step)
+        stepper.step()
+        steps["made"] += 1
+        backward(twin, step)
+        plain.step()
+        pending = [sum_ + group["lr"] for sum_, group in zip(pending, plain.param_groups, strict=True)]
+        if (step + 1) % every == 0 or step + 1 == STEPS:
+            forms = []
+            for name, parameter in twin.named_parameters():
+                group = next(n for n, g in enumerate(plain.param_groups) if any(p is parameter for p in g["params"]))
+                matrix = dense(curvature[name])
+                value, form = reference.proximal_step(parameter, base[name], matrix, STRENGTH * pending[group])
+                parameter.data.copy_(torch.from_numpy(value))
+                forms.append(form)
+            expected.append((step, pending[0], *(math.fsum(form[i] for form in forms) for i in (0, 1))))
+            pending = [0.0] * len(pending)
+        for schedule in schedules:
+            schedule.step()
+    for left, right in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(left, right, rtol=0, atol=1e-10)  # float64, ten steps, solves of condition 100
+    assert len(records) == len(expected) == (STEPS if every == 1 else 4)
+    for record, line in zip(records, expected, strict=True):
+        assert tuple(record) == pytest.approx(line, rel=1e-7)
+
+
+def test_without_the_base_the_block_outside_is_free():
+    model, twin, records = make_model(), make_model(), []
+    curvature, base = make_curvature("kronecker"), base_of(make_model())
+    hook, _ = hooked(model, curvature, records, keep="none", every=1)
+    stepper, plain = (torch.optim.SGD(list(network.parameters()), lr=0.05) for network in (model, twin))
+    attach(stepper, hook)
+    for network, optimizer in ((model, stepper), (twin, plain)):
+        backward(network, 0)
+        optimizer.step()
+    for name, parameter in twin.named_parameters():
+        matrix = dense(curvature[name], outside=False)
+        value, _ = reference.proximal_step(parameter, base[name], matrix, STRENGTH * 0.05)
+        torch.testing.assert_close(
+            dict(model.named_parameters())[name].data, torch.from_numpy(value), rtol=0, atol=1e-10
+        )
+
+
+@pytest.mark.parametrize("kind", ["factored", "diagonal", "kronecker"])
+def test_the_base_on_the_host_is_the_same(kind):
+    found = []
+    for keep in ("device", "host"):
+        model = make_model()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+        hook, _ = hooked(model, make_curvature(kind), [], keep=keep, every=1)
+        attach(optimizer, hook)
+        backward(model, 0)
+        optimizer.step()
+        found.append(base_of(model))
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+@pytest.mark.parametrize("kind", ["factored", "diagonal", "kronecker"])
+def test_strength_zero_is_bit_identical(kind):
+    model, twin, records = make_model(), make_model(), []
+    stepper, plain = (torch.optim.AdamW(network.parameters(), lr=0.01) for network in (model, twin))
+    attach(stepper, hooked(model, make_curvature(kind), records, strength=0.0, every=2)[0])
+    for step in range(4):
+        for network, optimizer in ((model, stepper), (twin, plain)):
+            backward(network, step)
+            optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+
+
+def test_tied_terms_are_restored_one_after_the_other():
+    """Two terms: each an exact step, the sum of both forms before and after."""
+    model, records = make_model(), []
+    name = "0.weight"
+    terms = tuple(Term(spectrum(8, 3, seed), spectrum(6, 2, seed + 1)) for seed in (1, 5))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    base = base_of(model)
+    hook, _ = hooked(model, {name: TensorCurvature(terms, None)}, records, every=1, total=1)
+    attach(optimizer, hook)
+    with torch.no_grad():
+        model[0].weight += random(8, 6, seed=3)
+    moved = model[0].weight.detach().clone()
+    optimizer.step()
+    curvatures = [reference.kronecker_curvature(*term) for term in terms]
+    value = moved
+    for curvature in curvatures:
+        value, _ = reference.proximal_step(torch.as_tensor(value), base[name], curvature, STRENGTH * 0.1)
+    torch.testing.assert_close(model[0].weight.data, torch.from_numpy(value), rtol=0, atol=1e-10)
+    before, after = ((torch.as_tensor(w) - base[name]).numpy().ravel() for w in (moved, value))
+    assert records[0].predicted_kl_before == pytest.approx(sum(before @ c @ before / 2 for c in curvatures))
+    assert records[0].predicted_kl == pytest.approx(sum(after @ c @ after / 2 for c in curvatures))
+
+
+def test_rows_that_the_base_lacks_are_free():
+    grown = nn.Embedding(8, 4).double()
+    curvature = {"weight": TensorCurvature((), Product(torch.ones(6).double(), torch.ones(4).double()))}
+    base = {"weight": grown.weight.detach().clone()}
+    targets = make_targets(curvature, dict(grown.named_parameters()), base)
+    hook = ElasticHook(
+        targets, strength=1e20, every=1, total_steps=1, current_step=lambda: 0, on_restored=lambda record: None
+    )
+    optimizer = torch.optim.SGD(grown.parameters(), lr=0.1)
+    attach(optimizer, hook)
+    grown(torch.arange(8)).square().sum().backward()
+    optimizer.step()
+    assert torch.equal(grown.weight[:6], base["weight"][:6])
+    assert (grown.weight[6:] != base["weight"][6:]).all()
+
+
+def test_memory_counts_shared_tensors_once():
+    model = make_model()
+    curvature = make_curvature("kronecker")
+    shared = curvature["0.weight"].terms[0].columns
+    both = {"0.weight": TensorCurvature((curvature["0.weight"].terms[0]._replace(columns=shared),), None)}
+    targets = make_targets(both, dict(model.named_parameters()), base_of(model))
+    rows = both["0.weight"].terms[0].rows
+    expected = 8 * (sum(t.numel() for t in (rows.values, rows.vectors, shared.values, shared.vectors)) + 48)
+    assert bytes_in_memory(targets) == expected
+    assert bytes_in_memory([*targets, *targets]) == expected
+
+
+def test_an_optimizer_of_other_tensors_is_refused():
+    model, other = make_model(), make_model()
+    optimizer = torch.optim.SGD(other.parameters(), lr=0.1)
+    attach(optimizer, hooked(model, make_curvature("factored"), [], every=1)[0])
+    with pytest.raises(DBAError, match="none of the tensors"):
+        optimizer.step()
+
+
+def test_the_base_is_needed_for_diagonals():
+    model = make_model()
+    with pytest.raises(DBAError, match="needs the base weights"):
+        make_targets(make_curvature("factored"), dict(model.named_parameters()), base_of(model), keep="none")
