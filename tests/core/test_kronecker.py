@@ -6,17 +6,14 @@ import pytest
 import reference
 import torch
 
-from llamafactory_dba.core.kronecker import (
+from llamafactory_dba.core.kronecker import Term, quadratic_form, restore_, start_of
+from llamafactory_dba.core.moments import (
     MomentSum,
     Spectrum,
-    Term,
     energy_kept,
     nystrom,
     probe_matrix,
-    quadratic_form,
-    restore_,
     square_norm,
-    start_of,
     wants_sketch,
 )
 

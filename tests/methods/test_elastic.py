@@ -9,7 +9,8 @@ from torch import nn
 
 from llamafactory_dba.anchor.curvature import TensorCurvature
 from llamafactory_dba.core.fisher import Product
-from llamafactory_dba.core.kronecker import Spectrum, Term
+from llamafactory_dba.core.kronecker import Term
+from llamafactory_dba.core.moments import Spectrum
 from llamafactory_dba.errors import DBAError
 from llamafactory_dba.methods.elastic import ElasticHook, bytes_in_memory, make_targets
 from llamafactory_dba.training.hooks import attach

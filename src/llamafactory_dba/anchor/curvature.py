@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..core.fisher import Product
-from ..core.kronecker import Spectrum, Term
+from ..core.kronecker import Term
+from ..core.moments import Spectrum
 from ..errors import AnchorError
 
 

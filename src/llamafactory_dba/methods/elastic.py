@@ -29,7 +29,8 @@ from torch import Tensor, nn
 
 from ..anchor.curvature import TensorCurvature
 from ..core.fisher import Change, Product, restore_diagonal_
-from ..core.kronecker import Spectrum, Start, Term, exact_copy, quadratic_form, restore_, start_of
+from ..core.kronecker import Start, Term, exact_copy, quadratic_form, restore_, start_of
+from ..core.moments import Spectrum
 from ..errors import DBAError
 
 

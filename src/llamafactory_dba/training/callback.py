@@ -14,10 +14,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from ..anchor.format import Anchor, load_anchor
 from ..anchor.origin import read_origin
-from ..errors import DBAError
 from ..methods.interface import Record, Wiring
 from ..methods.registry import load_method
 from .cost import Clock
+from .engine import check_called, check_engine
 from .hooks import AnchorHook, Attachment, Target, attach, innermost
 from .layer_log import FILE_NAME as LAYER_FILE
 from .layer_log import LayerRecord, cosines, interval
@@ -29,7 +29,6 @@ from .views import describe_names, trainable_tensors
 logger = logging.get_logger("llamafactory.dba")
 
 RUN_FILE = "dba_run.json"
-UNSUPPORTED_ENGINES = ("DEEPSPEED", "FSDP", "MEGATRON_LM")
 
 
 def attach_to_trainer(trainer: Any) -> None:
@@ -69,14 +68,7 @@ class DBACallback(TrainerCallback):
     ) -> None:
         """Match the anchor to the model, hook the optimizer, say so in one line."""
         self.detach()
-        engine = str(getattr(getattr(self.accelerator, "distributed_type", None), "value", "NO"))
-        if engine in UNSUPPORTED_ENGINES:
-            raise DBAError(
-                "This engine keeps or shards gradients where DBA cannot reach them yet.",
-                expected="one process, or plain DDP",
-                found=engine,
-                next_step="train without DeepSpeed, FSDP and Megatron",
-            )
+        check_engine(self.accelerator)
         innermost(kwargs["optimizer"])  # refuses an unsupported optimizer before the anchor is read
         anchor = load_anchor(self.arguments.dba_anchor_path)
         targets, unmatched = match(
@@ -121,15 +113,7 @@ class DBACallback(TrainerCallback):
         """Make sure that the hooks are on the optimizer that really steps; an engine may have replaced it."""
         if self._attachment is None:
             return
-        calls = self._attachment.hook.calls
-        if calls == self._calls_seen and getattr(self.accelerator, "scaler", None) is None:
-            raise DBAError(
-                "The trainer made a step without calling the optimizer that DBA is attached to.",
-                expected="one call per step",
-                found=f"none in step {state.global_step}",
-                next_step="use a plain optimizer and no engine that replaces it",
-            )
-        self._calls_seen = calls
+        self._calls_seen = check_called(self._attachment.hook, self._calls_seen, self.accelerator, state.global_step)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A checkpoint's log lines must be on disk, since a resume continues after them."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..anchor.curvature import CurvatureTerm
 from ..core.fisher import FactoredSum, square_products
-from ..core.kronecker import MomentSum, energy_kept, probe_matrix, square_norm, wants_sketch
+from ..core.moments import MomentSum, energy_kept, probe_matrix, square_norm, wants_sketch
 from ..core.sums import Sums
 from ..errors import DBAError
 

@@ -21,8 +21,9 @@ from ..anchor.origin import read_origin
 from ..errors import AnchorError, DBAError
 from ..files import write_file
 from ..methods.elastic import Elastic, ElasticHook, Restoration, bytes_in_memory, make_targets
-from .callback import RUN_FILE, UNSUPPORTED_ENGINES
+from .callback import RUN_FILE
 from .cost import Clock
+from .engine import check_called, check_engine
 from .hooks import Attachment, attach, innermost
 from .step_log import FILE_NAME as STEP_FILE
 from .step_log import StepLog
@@ -58,14 +59,7 @@ class ElasticCallback(TrainerCallback):
     ) -> None:
         """Match the curvature to the model, hook the optimizer, say so in one line."""
         self._detach()
-        engine = str(getattr(getattr(self.accelerator, "distributed_type", None), "value", "NO"))
-        if engine in UNSUPPORTED_ENGINES:
-            raise DBAError(
-                "This engine shards weights, which `dba_variant: elastic` cannot restore yet.",
-                expected="one process, or plain DDP",
-                found=engine,
-                next_step="train without DeepSpeed, FSDP and Megatron",
-            )
+        check_engine(self.accelerator)
         innermost(kwargs["optimizer"])  # refuses an unsupported optimizer before the anchor is read
         folder = Path(self.arguments.dba_anchor_path)
         config, parameters = read_config(folder), trainable_tensors(kwargs["model"])
@@ -104,15 +98,7 @@ class ElasticCallback(TrainerCallback):
         """Make sure that the hook is on the optimizer that really steps; an engine may have replaced it."""
         if self._attachment is None:
             return
-        calls = self._attachment.hook.calls
-        if calls == self._calls_seen and getattr(self.accelerator, "scaler", None) is None:
-            raise DBAError(
-                "The trainer made a step without calling the optimizer that DBA is attached to.",
-                expected="one call per step",
-                found=f"none in step {state.global_step}",
-                next_step="use a plain optimizer and no engine that replaces it",
-            )
-        self._calls_seen = calls
+        self._calls_seen = check_called(self._attachment.hook, self._calls_seen, self.accelerator, state.global_step)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Put what a resume needs into the checkpoint: the learning rates since the last restoration."""

@@ -11,6 +11,7 @@ from llamafactory.extras import logging
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ...errors import DBAError
+from ..engine import UNSUPPORTED_ENGINES
 from . import base as stored
 from . import best
 from .log import GaugeLog, Judge, Progress, Record, is_better, record
@@ -22,7 +23,6 @@ from .samples import samples_of
 logger = logging.get_logger("llamafactory.dba")
 
 PREFIX = "dba_gauge_"
-UNSUPPORTED_ENGINES = ("DEEPSPEED", "FSDP", "MEGATRON_LM")
 
 
 def attach_gauge(trainer: Any, plan: Plan) -> None:
