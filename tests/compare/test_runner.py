@@ -62,6 +62,15 @@ def test_all_is_done_and_nothing_twice(start, tmp_path):
     assert [row["state"] for row in found(out)["runs"]] == ["done"] * 4
 
 
+def test_another_reference_makes_another_table_and_no_run(start, tmp_path):
+    start(smoke())
+    first = stamps(tmp_path / "out")
+    assert found(tmp_path / "out")["suite"]["reference"] == "direct"
+    start({**smoke(), "reference": "dba"})
+    assert found(tmp_path / "out")["suite"]["reference"] == "dba"
+    assert stamps(tmp_path / "out") == first
+
+
 def test_a_dry_run_changes_nothing(start, tmp_path):
     _, text = start(smoke(estimate={"seconds_per_step": 2, "seconds_per_run": 1}), dry_run=True)
     assert not (tmp_path / "out").exists()

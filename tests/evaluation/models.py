@@ -10,7 +10,6 @@ import torch
 
 from llamafactory_dba.evaluation.cache import Kept
 from llamafactory_dba.evaluation.definitions import Task
-from llamafactory_dba.evaluation.engine import ask
 from llamafactory_dba.evaluation.measure import ModelSpec, prompting_of
 from llamafactory_dba.evaluation.model_hash import find_files
 from llamafactory_dba.evaluation.questions import Question
@@ -71,6 +70,7 @@ def task(output: str = "generate", **changes) -> Task:
 
 def answers(model: Path, wanted: Task, questions: list[Question], **settings) -> Kept:
     """What a model answers, without a cache."""
+    from llamafactory_dba.evaluation.engine import ask
     from llamafactory_dba.evaluation.engine_hf import load_hf
 
     adapter = settings.pop("adapter", None)

@@ -90,7 +90,10 @@ def compare(
         for line in _plan(inventory, out, len(slots), names=False):
             say(line)
         check_disk(estimate(inventory, out, len(slots)), out)
-        write_file(out / "suite.yaml", path.read_text(encoding="utf-8"))
+        text, copy = path.read_text(encoding="utf-8"), out / "suite.yaml"
+        # another title or reference makes no run anew, but another table
+        changed = not copy.is_file() or copy.read_text(encoding="utf-8") != text
+        write_file(copy, text)
         runner = Runner(inventory, out, slots, say)
         notes: list[str] = []
         try:
@@ -101,7 +104,7 @@ def compare(
         except BaseException:
             write_outputs(summarise(plan, runner.statuses, runner.failures), plan, out)
             raise
-        if inventory.todo or not (out / JSON).is_file():
+        if inventory.todo or changed or not (out / JSON).is_file():
             notes = write_outputs(summarise(plan, runner.statuses, runner.failures), plan, out)
         for line in [*(f"Note: {note}" for note in notes), *failure_lines(runner.failures)]:
             say(line)
