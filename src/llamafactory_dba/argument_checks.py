@@ -30,6 +30,8 @@ def argument_problems(args: Any) -> list[str]:
             "`factored`, `diagonal` or `kronecker`",
         ),
         ("dba_elastic_strength", _finite(args.dba_elastic_strength) and args.dba_elastic_strength >= 0, ">= 0"),
+        ("dba_ewc_strength", _finite(args.dba_ewc_strength) and args.dba_ewc_strength >= 0, ">= 0"),
+        ("dba_l2sp_strength", _finite(args.dba_l2sp_strength) and args.dba_l2sp_strength >= 0, ">= 0"),
         ("dba_elastic_every", args.dba_elastic_every > 0, "> 0"),
         ("dba_curvature_rank", args.dba_curvature_rank > 0, "> 0"),
         (
@@ -50,7 +52,7 @@ def argument_problems(args: Any) -> list[str]:
             problems.append(f"`{name}` must be {rule}, found {getattr(args, name)!r}.")
     if (unknown := variant_problem(args.dba_variant)) is not None:
         problems.append(unknown)
-    if args.use_dba and args.dba_stage == "train" and not args.dba_anchor_path:
+    if args.needs_anchor and args.dba_stage == "train" and not args.dba_anchor_path:
         problems.append(
             "`use_dba: true` needs `dba_anchor_path`: the folder or hub id of an anchor, or where to write one made "
             "from `dba_anchor_dataset`."

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from .argument_checks import argument_problems, record_problems
 from .errors import DBAError
-from .methods.registry import GRADIENT_METHODS
+from .methods.registry import GRADIENT_METHODS, HOLDING_METHODS, WITH_CURVATURE, WITHOUT_ANCHOR
 from .training.gauge.arguments import gauge_problems, uses_gauge
 
 
@@ -62,10 +62,8 @@ class DBAArguments:
         default="paper",
         metadata={
             "help": "What is done with the anchor (docs/methods.md). "
-            + " ".join(f"`{name}`: {variant.summary}." for name, variant in GRADIENT_METHODS.items())
-            + " `elastic`: the weights are pulled back to the base model where the anchor's curvature says that "
-            "general skill is lost (docs/elastic.md). All but `paper` use neither `dba_boost_magnitude` nor "
-            "`dba_use_correction`."
+            + " ".join(f"`{name}`: {item.summary}." for name, item in {**GRADIENT_METHODS, **HOLDING_METHODS}.items())
+            + " All but `paper` use neither `dba_boost_magnitude` nor `dba_use_correction`."
         },
     )
     dba_pcgrad_weight: float = field(
@@ -88,15 +86,24 @@ class DBAArguments:
     dba_elastic_base: Literal["device", "host", "none"] = field(
         default="device",
         metadata={
-            "help": "Elastic: where the base weights are kept (2 bytes per parameter of a bf16 model). `none` is for "
-            "Kronecker factors only: directions beyond `dba_curvature_rank` on both sides are not held then."
+            "help": "Elastic, EWC, L2-SP: where the base weights are kept (2 bytes per parameter of a bf16 model). "
+            "`none` is for elastic with Kronecker factors only: directions beyond `dba_curvature_rank` on both sides "
+            "are not held then."
         },
+    )
+    dba_ewc_strength: float = field(
+        default=1.0e3,
+        metadata={"help": "EWC: weight of the penalty beside the clipped domain gradient; 0 only measures."},
+    )
+    dba_l2sp_strength: float = field(
+        default=0.1,
+        metadata={"help": "L2-SP: weight of the pull beside the clipped domain gradient; 0 only measures."},
     )
     dba_anchor_curvature: bool = field(
         default=False,
         metadata={
             "help": "Anchor run: whether or not to record the curvature of the general loss for `dba_variant: "
-            "elastic`, too. An elastic run that makes its own anchor always does."
+            "elastic` and `ewc`, too. Such a run that makes its own anchor always does."
         },
     )
     dba_curvature_kind: Literal["factored", "diagonal", "kronecker"] = field(
@@ -217,9 +224,14 @@ class DBAArguments:
         return self.use_dba or self.dba_stage == "anchor"
 
     @property
+    def needs_anchor(self) -> bool:
+        """Whether a training reads an anchor."""
+        return self.use_dba and self.dba_variant not in WITHOUT_ANCHOR
+
+    @property
     def makes_curvature(self) -> bool:
         """Whether an anchor that this run makes gets a curvature, too."""
-        return self.dba_anchor_curvature or (self.use_dba and self.dba_variant == "elastic")
+        return self.dba_anchor_curvature or (self.use_dba and self.dba_variant in WITH_CURVATURE)
 
     @property
     def writes_record(self) -> bool:

@@ -83,7 +83,7 @@ def test_text_stage(world, tmp_path):
 
 
 def test_interrupted_run_resumes_bit_for_bit(world, tmp_path, monkeypatch):
-    from llamafactory_dba.training.anchor_trainer import AnchorProgress
+    from llamafactory_dba.training.anchor_progress import AnchorProgress
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     changes = {"dba_anchor_save_steps": 2, "dba_anchor_check_steps": 1, "per_device_train_batch_size": 4}

@@ -264,6 +264,7 @@ def test_pure_bf16_warns(world, tmp_path, monkeypatch, caplog):
         dba_anchor_dataset=None,
         dba_allow_added_tokens=False,
         dba_variant="paper",
+        needs_anchor=True,
         pure_bf16=True,
     )
     training = SimpleNamespace(

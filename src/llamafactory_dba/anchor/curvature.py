@@ -116,7 +116,7 @@ def require_curvature(folder: Path, config: AnchorConfig) -> Curvature:
     """
     if config.curvature is None:
         raise AnchorError(
-            f"The anchor in {folder} has no curvature, which `dba_variant: elastic` needs.",
+            f"The anchor in {folder} has no curvature, which the chosen `dba_variant` needs.",
             expected=f"{CURVATURE} and its entry in the header",
             found="the mean gradient only",
             next_step=NEXT_STEP,

@@ -16,7 +16,7 @@ Precision: products in fp32, the sums of `FactoredSum` in fp64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -131,13 +131,58 @@ def restore_diagonal_(
         strength: μ ≥ 0; at 0 nothing is written.
         block: numbers at a time.
     """
-    work = torch.float64 if weight.dtype == torch.float64 else torch.float32
-    matrix, base = (
-        item.reshape(1, -1) if item.dim() < 2 else item.view(-1, item.shape[-1]) for item in (weight, start)
-    )
-    dense = None if isinstance(curvature, Product) else curvature.reshape(matrix.shape)
     before = torch.zeros((), dtype=torch.float64, device=weight.device)
     after = before.clone()
+    for rows, wide, difference, values in _blocks(weight, curvature, start, block):
+        lost = difference * difference * values
+        before += lost.sum(dtype=torch.float64) / 2
+        if strength > 0:
+            kept = (values * strength).add_(1).reciprocal_()  # of the difference: 1 / (1 + μF), also for μF = Inf
+            # not rows -= ...: of a parameter in bf16, the difference must be rounded after the subtraction
+            _rows(weight)[rows].copy_(torch.addcmul(wide, 1 - kept, difference, value=-1))
+            after += (lost * kept * kept).sum(dtype=torch.float64) / 2
+    return Change(before, after if strength > 0 else before)
+
+
+@torch.no_grad()
+def add_penalty_gradient_(
+    grad: Tensor, weight: Tensor, curvature: Tensor | Product, start: Tensor, strength: float, *, block: int = BLOCK
+) -> Tensor:
+    """The gradient of ½ λ Σ F (W − W0)² added to another, in place: g ← g + λ F (W − W0) (EWC, eq. 3).
+
+    Args:
+        grad: g, of W's shape and any dtype; the sum is rounded once.
+        weight: W, a vector or matrix of any dtype; computed in fp32 (fp64 for fp64).
+        curvature: F ≥ 0, of W's shape or as a product.
+        start: W0, of any dtype, on any device.
+        strength: λ ≥ 0; at 0 nothing is written.
+        block: numbers at a time.
+
+    Returns:
+        ½ Σ F (W − W0)², a 0-d fp64 tensor.
+    """
+    lost = torch.zeros((), dtype=torch.float64, device=weight.device)
+    for rows, _, difference, values in _blocks(weight, curvature, start, block):
+        slope = difference * values
+        lost += (slope * difference).sum(dtype=torch.float64) / 2
+        if strength > 0:
+            part = _rows(grad)[rows]
+            part.copy_(torch.add(part.to(slope.dtype), slope, alpha=strength))
+    return lost
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """A view as a matrix; of a vector, with one row."""
+    return tensor.view(1, -1) if tensor.dim() < 2 else tensor.view(-1, tensor.shape[-1])
+
+
+def _blocks(
+    weight: Tensor, curvature: Tensor | Product, start: Tensor, block: int
+) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+    """Some rows at a time: which, W, W − W0 and F there, all in fp32 (fp64 for a weight in fp64)."""
+    work = torch.float64 if weight.dtype == torch.float64 else torch.float32
+    matrix, base = _rows(weight), _rows(start)
+    dense = None if isinstance(curvature, Product) else curvature.reshape(matrix.shape)
     step = max(1, block // max(1, matrix.shape[1]))
     for first in range(0, len(matrix), step):
         part = slice(first, first + step)
@@ -146,17 +191,8 @@ def restore_diagonal_(
             if isinstance(curvature, Product)
             else dense[part].to(weight.device, work)  # type: ignore[index]
         )
-        rows = matrix[part]
-        wide = rows.to(work)
-        difference = wide - base[part].to(weight.device, work)
-        lost = difference * difference * values
-        before += lost.sum(dtype=torch.float64) / 2
-        if strength > 0:
-            kept = (values * strength).add_(1).reciprocal_()  # of the difference: 1 / (1 + μF), also for μF = Inf
-            # not rows -= ...: of a parameter in bf16, the difference must be rounded after the subtraction
-            rows.copy_(torch.addcmul(wide, 1 - kept, difference, value=-1))
-            after += (lost * kept * kept).sum(dtype=torch.float64) / 2
-    return Change(before, after if strength > 0 else before)
+        wide = matrix[part].to(work)
+        yield part, wide, wide - base[part].to(weight.device, work), values
 
 
 def shrink(curvature: Tensor, strength: float) -> Tensor:

@@ -21,26 +21,16 @@ measured at the base model and says nothing of what lies far from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
 
-from ..anchor.curvature import TensorCurvature
-from ..core.fisher import Change, Product, restore_diagonal_
-from ..core.kronecker import Start, Term, exact_copy, quadratic_form, restore_, start_of
-from ..core.moments import Spectrum
+from ..core.fisher import Change, restore_diagonal_
+from ..core.kronecker import quadratic_form, restore_
 from ..errors import DBAError
-
-
-class Elastic(NamedTuple):
-    """One tensor, its curvature on its device, and what is needed of its base value."""
-
-    name: str
-    parameter: nn.Parameter
-    terms: tuple[tuple[Term, Start], ...]
-    diagonal: tuple[Tensor | Product, Tensor] | None  # curvature and base value
+from .held import Held
+from .holding import HoldingMethod
 
 
 class Restoration(NamedTuple):
@@ -70,7 +60,7 @@ class ElasticHook:
 
     def __init__(
         self,
-        targets: Sequence[Elastic],
+        targets: Sequence[Held],
         *,
         strength: float,
         every: int,
@@ -119,7 +109,7 @@ class ElasticHook:
         self.on_restored(record)
 
 
-def restore_target(target: Elastic, strength: float) -> Change:
+def restore_target(target: Held, strength: float) -> Change:
     """The proximal step on one tensor, in place; the sum of its terms' quadratic forms before and after."""
     if target.diagonal is not None:
         return restore_diagonal_(target.parameter, *target.diagonal, strength)
@@ -134,99 +124,23 @@ def restore_target(target: Elastic, strength: float) -> Change:
     return Change(before, torch.stack([quadratic_form(target.parameter, *item) for item in target.terms]).sum())
 
 
-def make_targets(
-    curvature: Mapping[str, TensorCurvature],
-    parameters: Mapping[str, nn.Parameter],
-    base: Mapping[str, Tensor],
-    *,
-    keep: str = "device",
-) -> list[Elastic]:
-    """Pairs trainable tensors with their curvature; tensors without one are left out.
-
-    Args:
-        curvature: by name, on any device.
-        parameters: trainable tensors by the same names. An embedding may have rows at its end that the anchor's base
-            lacks: they are not held.
-        base: the base model's values of these parameters, in the parameters' own dtype; on any device.
-        keep: where the base weights are kept: ``device`` or ``host``; ``none`` for Kronecker terms only.
-
-    Raises:
-        DBAError: ``keep`` is ``none`` and a matrix has a diagonal.
-    """
-    placed: dict[int, Tensor] = {}
-    wholes: dict[str, Tensor] = {}
-
-    def place(tensor: Tensor, device: torch.device) -> Tensor:
-        # matrices with one input share its eigenvectors; fp32 on a CPU, which multiplies it faster
-        if id(tensor) not in placed:
-            wide = device.type == "cpu" and tensor.dtype == torch.bfloat16
-            placed[id(tensor)] = tensor.to(device, torch.float32 if wide else tensor.dtype)
-        return placed[id(tensor)]
-
-    targets = []
-    for name, parameter in parameters.items():
-        found, device = curvature.get(name), parameter.device
-        if found is None:
-            continue
-        start = base[name].to(device)
-        if found.diagonal is not None:
-            if keep == "none" and parameter.dim() > 1:
-                raise DBAError(
-                    "This curvature needs the base weights.",
-                    expected="an anchor with Kronecker factors (`dba_curvature_kind: kronecker`)",
-                    found=f"a diagonal for {name}",
-                    next_step="set `dba_elastic_base: device` or `host`",
-                )
-            diagonal = _placed_diagonal(found.diagonal, parameter)
-            targets.append(Elastic(name, parameter, (), (diagonal, _kept(start, keep))))
-            continue
-        terms = []
-        for term in found.terms:
-            rows, columns = (_placed(side, device, place) for side in term)
-            if rows.vectors is None and len(rows.values) < len(parameter):
-                added = rows.values.new_zeros(len(parameter) - len(rows.values))
-                rows = rows._replace(values=torch.cat([rows.values, added]))
-            made = start_of(start, Term(rows, columns), whole=keep != "none")
-            if made.whole is not None:  # tied embeddings share it
-                made = Start(whole=wholes.setdefault(name, made.whole.to("cpu" if keep == "host" else device)))
-            terms.append((Term(rows, columns), made))
-        targets.append(Elastic(name, parameter, tuple(terms), None))
-    return targets
-
-
-def _kept(start: Tensor, keep: str) -> Tensor:
-    """A copy in bf16 where that is exact, as it is for a model that was stored so."""
-    return exact_copy(start).to("cpu" if keep == "host" and start.dim() > 1 else start.device)
-
-
-def _placed_diagonal(diagonal: Tensor | Product, parameter: nn.Parameter) -> Tensor | Product:
-    """On the parameter's device; rows that the anchor's base lacks have no curvature."""
-    added = (
-        len(parameter) - len(diagonal.rows if isinstance(diagonal, Product) else diagonal) if parameter.dim() else 0
-    )
-
-    def grown(tensor: Tensor) -> Tensor:
-        tensor = tensor.to(parameter.device)
-        return torch.cat([tensor, tensor.new_zeros(added, *tensor.shape[1:])]) if added else tensor
-
-    if isinstance(diagonal, Product):
-        return Product(grown(diagonal.rows), diagonal.columns.to(parameter.device))
-    return grown(diagonal)
-
-
-def _placed(side: Spectrum, device: torch.device, place: Callable[[Tensor, torch.device], Tensor]) -> Spectrum:
-    vectors = None if side.vectors is None else place(side.vectors, device)
-    return Spectrum(place(side.values, device), vectors, side.rest)
-
-
-def bytes_in_memory(targets: Sequence[Elastic]) -> int:
-    """Bytes of everything that is kept for the restorations; shared tensors count once."""
-    tensors: dict[int, Tensor] = {}
-    for target in targets:
-        found: list[Tensor | None] = []
-        for item in target.diagonal or ():
-            found += list(item) if isinstance(item, Product) else [item]
-        for term, start in target.terms:
-            found += [term.rows.values, term.rows.vectors, term.columns.values, term.columns.vectors, *start]
-        tensors |= {id(item): item for item in found if item is not None}
-    return sum(item.numel() * item.element_size() for item in tensors.values())
+METHOD = HoldingMethod(
+    name="elastic",
+    curvature=True,
+    log_file="dba_elastic.jsonl",
+    metrics={"dba_predicted_kl": "predicted_kl"},
+    make_hook=lambda arguments, targets, wiring: ElasticHook(
+        targets,
+        strength=arguments.dba_elastic_strength,
+        every=arguments.dba_elastic_every,
+        total_steps=wiring.total_steps,
+        current_step=wiring.current_step,
+        on_restored=lambda record: wiring.on_record(record._asdict()),
+    ),
+    describe=lambda arguments: (
+        f"strength {arguments.dba_elastic_strength:g}"
+        + ("" if arguments.dba_elastic_strength else " (measured, not restored)")
+        + f", every {arguments.dba_elastic_every} steps"
+    ),
+    facts=lambda arguments: {"strength": arguments.dba_elastic_strength, "every": arguments.dba_elastic_every},
+)

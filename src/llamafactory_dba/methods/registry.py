@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 
 if TYPE_CHECKING:
+    from .holding import HoldingMethod
     from .interface import Method
 
 
@@ -25,8 +26,19 @@ GRADIENT_METHODS = {
     "pcgrad": Variant("pcgrad", "the anchor is added; where the two conflict, each loses its part against the other"),
     "gradnorm_equal": Variant("gradnorm", "the anchor is added, both scaled to the same norm"),
 }
-# `elastic` edits weights by the anchor's curvature, with a callback of its own.
-VARIANTS = (*GRADIENT_METHODS, "elastic")
+# Methods that hold the weights near the base model: `holding.HoldingMethod`.
+HOLDING_METHODS = {
+    "elastic": Variant(
+        "elastic",
+        "the weights are pulled back to the base model where the anchor's curvature says that general skill is lost "
+        "(docs/elastic.md)",
+    ),
+    "ewc": Variant("ewc", "the gradient of that curvature's penalty is added to the domain's"),
+    "l2sp": Variant("l2sp", "likewise, with the same force on every weight; needs no anchor"),
+}
+VARIANTS = (*GRADIENT_METHODS, *HOLDING_METHODS)
+WITHOUT_ANCHOR = ("l2sp",)
+WITH_CURVATURE = ("elastic", "ewc")
 
 
 def variant_problem(name: object) -> str | None:
@@ -43,3 +55,16 @@ def load_method(name: str) -> Method:
     module = importlib.import_module(f".{GRADIENT_METHODS[name].module}", __package__)
     method: Method = module.METHOD
     return method
+
+
+def load_holding_method(name: str) -> HoldingMethod:
+    """The method of this ``dba_variant`` that holds weights; imports its file."""
+    module = importlib.import_module(f".{HOLDING_METHODS[name].module}", __package__)
+    method: HoldingMethod = module.METHOD
+    return method
+
+
+def metrics_of(name: str) -> tuple[str, ...]:
+    """Names in the trainer's logs of any ``dba_variant``; imports its file."""
+    load = load_holding_method if name in HOLDING_METHODS else load_method
+    return tuple(load(name).metrics)

@@ -23,7 +23,8 @@ from ..anchor.estimate import PartialState, describe_anchor, hash_dataset, trunc
 from ..anchor.store import save_anchor
 from ..data.origin import origins
 from ..errors import DBAError
-from .anchor_trainer import AnchorProgress, anchor_trainer_class
+from .anchor_progress import AnchorProgress
+from .anchor_trainer import anchor_trainer_class
 from .guard import hash_template
 from .hooks import innermost
 from .paths import model_folder
@@ -101,7 +102,8 @@ def make_anchor(
         f"DBA: zero-learning-rate pass over {len(dataset)} samples of {', '.join(arguments.data.dataset)}; "
         f"the anchor goes to {folder}."
     )
-    trainer.train(resume_from_checkpoint=partial.prepare_resume(request) if partial.exists() else None)
+    with progress.stop:
+        trainer.train(resume_from_checkpoint=partial.prepare_resume(request) if partial.exists() else None)
     tokens = progress.total_tokens()  # a collective: every rank takes part, as in the next one
     trainer.dba_average()
     if arguments.training.should_save:

@@ -15,7 +15,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from ..anchor.format import Anchor, load_anchor
 from ..anchor.origin import read_origin
 from ..methods.interface import Record, Wiring
-from ..methods.registry import load_method
+from ..methods.registry import HOLDING_METHODS, load_method
 from .cost import Clock
 from .engine import check_called, check_engine
 from .hooks import AnchorHook, Attachment, Target, attach, innermost
@@ -35,8 +35,8 @@ def attach_to_trainer(trainer: Any) -> None:
     """Give `trainer` the DBA callback, once; DeepSpeed, for one, creates the optimizer twice."""
     if getattr(trainer, "_dba_callback", None) is None:
         kind: Any = DBACallback
-        if trainer.finetuning_args.dba_variant == "elastic":
-            from .elastic_callback import ElasticCallback as kind  # late: that module imports this one
+        if trainer.finetuning_args.dba_variant in HOLDING_METHODS:
+            from .holding_callback import HoldingCallback as kind  # late: that module imports this one
         trainer._dba_callback = kind(trainer.finetuning_args, trainer.accelerator)
         trainer.add_callback(trainer._dba_callback)
 

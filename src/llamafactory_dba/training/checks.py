@@ -12,6 +12,7 @@ from ..anchor.curvature import require_curvature
 from ..anchor.fingerprint import fingerprint_folder
 from ..anchor.format import is_anchor, read_config
 from ..errors import AnchorError, DBAError
+from ..methods.registry import WITH_CURVATURE
 from .guard import check_base_model, check_template
 from .hub_anchor import fetch_anchor
 from .paths import anchor_folder, model_folder, same_path
@@ -39,13 +40,28 @@ def check_run(model_args: Any, data_args: Any, training_args: Any, finetuning_ar
     if finetuning_args.dba_stage == "anchor":
         check_new_anchor(model_args, training_args, finetuning_args, anchor_folder(training_args, finetuning_args))
         return
+    if finetuning_args.needs_anchor:
+        _check_anchor(model_args, data_args, training_args, finetuning_args)
+    elif finetuning_args.dba_anchor_path:
+        logger.warning_rank0(
+            f"DBA: `dba_variant: {finetuning_args.dba_variant}` reads no anchor; it is not looked at."
+        )
+    if finetuning_args.pure_bf16 and training_args.learning_rate < SMALLEST_BF16_RATE:
+        logger.warning_rank0(
+            f"DBA: `pure_bf16` with learning_rate {training_args.learning_rate:g}: most updates are smaller than the "
+            "spacing of bf16 weights and vanish. Use `bf16: true`, which keeps fp32 weights."
+        )
+
+
+def _check_anchor(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> None:
+    """There is one that fits, or it can be made."""
     fetch_anchor(data_args, training_args, finetuning_args)
     folder = Path(finetuning_args.dba_anchor_path)
     if is_anchor(folder):
         config = read_config(folder)
         check_base_model(config, model_args, allow_added=finetuning_args.dba_allow_added_tokens)
         check_template(config, model_args, data_args)
-        if finetuning_args.dba_variant == "elastic":
+        if finetuning_args.dba_variant in WITH_CURVATURE:
             require_curvature(folder, config)
     elif finetuning_args.dba_anchor_dataset is not None:
         # The domain data is looked up now, not after the general pass.
@@ -53,11 +69,6 @@ def check_run(model_args: Any, data_args: Any, training_args: Any, finetuning_ar
         check_new_anchor(model_args, training_args, finetuning_args, folder)
     else:
         read_config(folder)  # says precisely what is wrong with it
-    if finetuning_args.pure_bf16 and training_args.learning_rate < SMALLEST_BF16_RATE:
-        logger.warning_rank0(
-            f"DBA: `pure_bf16` with learning_rate {training_args.learning_rate:g}: most updates are smaller than the "
-            "spacing of bf16 weights and vanish. Use `bf16: true`, which keeps fp32 weights."
-        )
 
 
 def _setting_problems(training_args: Any, finetuning_args: Any) -> list[str]:
@@ -72,7 +83,7 @@ def _setting_problems(training_args: Any, finetuning_args: Any) -> list[str]:
     if finetuning_args.dba_stage == "anchor":
         if training_args.fp16:
             problems.append("An anchor needs gradients without loss scaling: use `bf16: true` or fp32, not `fp16`.")
-    elif same_path(finetuning_args.dba_anchor_path, training_args.output_dir):
+    elif finetuning_args.needs_anchor and same_path(finetuning_args.dba_anchor_path, training_args.output_dir):
         problems.append("`output_dir` and `dba_anchor_path` are the same folder; the run would overwrite the anchor.")
     return problems
 

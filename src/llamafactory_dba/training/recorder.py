@@ -64,7 +64,9 @@ class Recorder(TrainerCallback):
         self._end = state.global_step
         self._fixed: dict[str, int | None] = {"trainable_parameters": _trainable(kwargs["model"])}
         anchor = None
-        if self.dba is not None:
+        if self.dba is not None and not self.arguments.needs_anchor:
+            self._fixed["anchor_bytes_in_memory"] = self.dba.bytes_in_memory
+        elif self.dba is not None:
             folder = self.arguments.dba_anchor_path
             anchor = anchor_facts(folder, inputs.anchor_seconds)
             self._fixed |= {

@@ -9,10 +9,9 @@ from typing import Any
 from transformers import set_seed
 
 from ..anchor.format import is_anchor
-from ..methods.registry import load_method
+from ..methods.registry import metrics_of
 from .anchor_run import make_anchor
 from .checks import check_run
-from .elastic_callback import METRICS as ELASTIC_METRICS
 from .paths import anchor_folder
 from .run_facts import RunInputs
 
@@ -48,7 +47,7 @@ def run_stage(
     if making_anchor:
         make_anchor(stage, folder, model_args, data_args, training_args, finetuning_args)
         return None
-    if not is_anchor(folder):
+    if finetuning_args.needs_anchor and not is_anchor(folder):
         start = time.perf_counter()
         make_anchor("pt" if stage == "pt" else "sft", folder, model_args, data_args, training_args, finetuning_args)
         finetuning_args.dba_run_inputs = RunInputs(model_args, data_args, time.perf_counter() - start)
@@ -57,7 +56,5 @@ def run_stage(
     if finetuning_args.plot_loss and training_args.should_save:
         from llamafactory.extras.ploting import plot_loss
 
-        variant = finetuning_args.dba_variant
-        metrics = ELASTIC_METRICS if variant == "elastic" else load_method(variant).metrics
-        plot_loss(training_args.output_dir, keys=list(metrics))
+        plot_loss(training_args.output_dir, keys=list(metrics_of(finetuning_args.dba_variant)))
     return result

@@ -1,4 +1,4 @@
-"""The trainer callback of a run with `dba_variant: elastic`: match the curvature, hook the optimizer, log, resume."""
+"""The trainer callback of methods that hold weights near the base model: match, hook the optimizer, log, resume."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from llamafactory.extras import logging
@@ -20,7 +20,9 @@ from ..anchor.differences import is_extended
 from ..anchor.origin import read_origin
 from ..errors import AnchorError, DBAError
 from ..files import write_file
-from ..methods.elastic import Elastic, ElasticHook, Restoration, bytes_in_memory, make_targets
+from ..methods.held import Held, bytes_in_memory, even_curvature, make_targets
+from ..methods.holding import HoldingHook, HoldingWiring
+from ..methods.registry import load_holding_method
 from .callback import RUN_FILE
 from .cost import Clock
 from .engine import check_called, check_engine
@@ -32,12 +34,18 @@ from .views import canonical_name, describe_names, trainable_tensors
 
 logger = logging.get_logger("llamafactory.dba")
 
-LOG_FILE = "dba_elastic.jsonl"
 STATE_FILE = "dba_elastic.json"  # in checkpoints
-METRICS = {"dba_predicted_kl": "predicted_kl"}
 
 
-class ElasticCallback(TrainerCallback):
+class Match(NamedTuple):
+    """An anchor, and the trainable tensors that it has no curvature for."""
+
+    folder: Path
+    config: AnchorConfig
+    unmatched: list[str]
+
+
+class HoldingCallback(TrainerCallback):
     """Attaches at the start of training, when model and optimizer are on their device and resumed.
 
     Args:
@@ -47,9 +55,10 @@ class ElasticCallback(TrainerCallback):
 
     def __init__(self, arguments: Any, accelerator: Any) -> None:
         self.arguments, self.accelerator = arguments, accelerator
-        self._attachment: Attachment[ElasticHook] | None = None
+        self.method = load_holding_method(arguments.dba_variant)
+        self._attachment: Attachment[HoldingHook] | None = None
         self._log: StepLog | None = None
-        self._since_log: list[Restoration] = []
+        self._since_log: list[dict[str, Any]] = []
         self._calls_seen = 0
         self.clock = Clock(torch.device("cpu"))
         self.bytes_in_memory = 0
@@ -61,36 +70,30 @@ class ElasticCallback(TrainerCallback):
         self._detach()
         check_engine(self.accelerator)
         innermost(kwargs["optimizer"])  # refuses an unsupported optimizer before the anchor is read
-        folder = Path(self.arguments.dba_anchor_path)
-        config, parameters = read_config(folder), trainable_tensors(kwargs["model"])
-        unmatched = check_match(config, folder, parameters, allow_added=self.arguments.dba_allow_added_tokens)
+        parameters = trainable_tensors(kwargs["model"])
+        anchor = self._match(parameters)
         resumed = state.global_step > 0
         base = self._base_values() if resumed else {name: item.detach() for name, item in parameters.items()}
         targets = make_targets(
-            load_curvature(folder, config, parameters),
+            even_curvature(parameters) if anchor is None else load_curvature(anchor.folder, anchor.config, parameters),
             parameters,
             {name: base[name].to(item.dtype) for name, item in parameters.items()},
             keep=self.arguments.dba_elastic_base,
         )
-        hook = ElasticHook(
-            targets,
-            strength=self.arguments.dba_elastic_strength,
-            every=self.arguments.dba_elastic_every,
-            total_steps=state.max_steps,
-            current_step=lambda: state.global_step,
-            on_restored=self._record,
+        hook = self.method.make_hook(
+            self.arguments, targets, HoldingWiring(state.max_steps, lambda: state.global_step, self._record)
         )
         if resumed:
             hook.pending = read_pending(args, state)
         self.clock = Clock(targets[0].parameter.device)
         self._attachment, self._calls_seen = attach(kwargs["optimizer"], hook, self.clock.timed), 0
         self.bytes_in_memory = bytes_in_memory(targets)
-        self._report(config, folder, targets, unmatched)
+        self._report(anchor, targets, len(parameters))
         if state.is_world_process_zero:
-            self._log = StepLog(args.output_dir, first_step=state.global_step, name=LOG_FILE)
+            self._log = StepLog(args.output_dir, first_step=state.global_step, name=self.method.log_file)
             if not resumed:
                 Path(args.output_dir, STEP_FILE).unlink(missing_ok=True)  # of an earlier run in this folder
-            self._write_run_file(args.output_dir, config, folder, targets, unmatched, state)
+            self._write_run_file(args.output_dir, anchor, targets, state)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -121,14 +124,14 @@ class ElasticCallback(TrainerCallback):
         self._detach()
 
     def pop_metrics(self) -> dict[str, float]:
-        """The last predicted KL since the last call; empty if there was none."""
+        """The last values since the last call; empty if there were none."""
         records, self._since_log = self._since_log, []
-        return {key: getattr(records[-1], name) for key, name in METRICS.items()} if records else {}
+        return {key: records[-1][name] for key, name in self.method.metrics.items()} if records else {}
 
-    def _record(self, record: Restoration) -> None:
-        self._since_log.append(record)
+    def _record(self, line: dict[str, Any]) -> None:
+        self._since_log = [line]
         if self._log is not None:
-            self._log.add(record._asdict())
+            self._log.add(line)
 
     def _flush(self) -> None:
         if self._log is not None:
@@ -150,41 +153,47 @@ class ElasticCallback(TrainerCallback):
         model = load_model(tokenizer, model_args, self.arguments, is_trainable=True)
         return {canonical_name(name): item.detach() for name, item in model.named_parameters()}
 
-    def _report(self, config: AnchorConfig, folder: Path, targets: list[Elastic], unmatched: list[str]) -> None:
-        curvature, strength = require_curvature(folder, config), self.arguments.dba_elastic_strength
-        kind = f"{curvature.kind} (rank {curvature.rank})" if curvature.rank else curvature.kind
-        what = f"strength {strength:g}" if strength else "strength 0: measured, not restored"
+    def _match(self, parameters: Mapping[str, torch.nn.Parameter]) -> Match | None:
+        """The anchor and what of the model it has nothing for; None for a method without one."""
+        if not self.method.curvature:
+            return None
+        folder = Path(self.arguments.dba_anchor_path)
+        config = read_config(folder)
+        allowed = self.arguments.dba_allow_added_tokens
+        return Match(folder, config, check_match(config, folder, parameters, allow_added=allowed))
+
+    def _report(self, anchor: Match | None, targets: list[Held], tensors: int) -> None:
+        text = f"DBA: {self.method.name}, {self.method.describe(self.arguments)}, matched {len(targets)} of {tensors} "
+        text += "trainable tensors, "
+        if anchor is not None:
+            curvature = require_curvature(anchor.folder, anchor.config)
+            kind = f"{curvature.kind} (rank {curvature.rank})" if curvature.rank else curvature.kind
+            text += f"{kind} curvature of {curvature.sequences} sequences, anchor "
+            text += f"{read_origin(anchor.folder) or anchor.folder} of {anchor.config.base_model.id} "
         logger.info_rank0(
-            f"DBA: elastic, {what}, every {self.arguments.dba_elastic_every} steps, matched {len(targets)} of "
-            f"{len(targets) + len(unmatched)} trainable tensors, {kind} curvature of {curvature.sequences} sequences, "
-            "anchor "
-            f"{read_origin(folder) or folder} of {config.base_model.id} ({self.bytes_in_memory / 2**20:.1f} MiB). "
+            text + f"({self.bytes_in_memory / 2**20:.1f} MiB). "
             "GGB and DC are off in this variant, whatever `dba_boost_magnitude` and `dba_use_correction` say."
         )
-        if unmatched:
-            logger.warning_rank0(f"DBA: the curvature has nothing for {describe_names(unmatched)}; not held.")
+        if anchor is not None and anchor.unmatched:
+            names = describe_names(anchor.unmatched)
+            logger.warning_rank0(f"DBA: the curvature has nothing for {names}; not held.")
 
-    def _write_run_file(
-        self,
-        output: str,
-        config: AnchorConfig,
-        folder: Path,
-        targets: list[Elastic],
-        unmatched: list[str],
-        state: TrainerState,
-    ) -> None:
-        content = {
-            "variant": "elastic",
-            "anchor": str(folder),
-            "anchor_on_hub": str(origin) if (origin := read_origin(folder)) else None,
-            "anchor_base_model": dataclasses.asdict(config.base_model),
-            "curvature": require_curvature(folder, config).kind,
-            "curvature_rank": require_curvature(folder, config).rank,
+    def _write_run_file(self, output: str, anchor: Match | None, targets: list[Held], state: TrainerState) -> None:
+        content: dict[str, Any] = {"variant": self.arguments.dba_variant}
+        if anchor is not None:
+            curvature = require_curvature(anchor.folder, anchor.config)
+            content |= {
+                "anchor": str(anchor.folder),
+                "anchor_on_hub": str(origin) if (origin := read_origin(anchor.folder)) else None,
+                "anchor_base_model": dataclasses.asdict(anchor.config.base_model),
+                "curvature": curvature.kind,
+                "curvature_rank": curvature.rank,
+            }
+        content |= {
             "anchor_bytes_in_memory": self.bytes_in_memory,
             "matched_tensors": len(targets),
-            "unmatched_tensors": unmatched,
-            "strength": self.arguments.dba_elastic_strength,
-            "every": self.arguments.dba_elastic_every,
+            "unmatched_tensors": [] if anchor is None else anchor.unmatched,
+            **self.method.facts(self.arguments),
             "base": self.arguments.dba_elastic_base,
             "total_steps": state.max_steps,
         }
