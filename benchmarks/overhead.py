@@ -2,11 +2,13 @@
 
     python benchmarks/overhead.py                    # CPU, some minutes; writes results/overhead_cpu.json
     python benchmarks/overhead.py --anchor           # the anchor run; writes results/overhead_anchor_cpu.json
+    python benchmarks/overhead.py --elastic          # elastic restoration; writes results/overhead_elastic_cpu.json
     python benchmarks/overhead.py --device cuda --dtype bfloat16 --params 1b --tokens 8192 --rank 512
 
 One randomly initialised Qwen3-shaped model takes forward, backward and AdamW steps on random tokens. Two kinds of step
 alternate (AB BA AB ...), so that a busy machine slows both; the result is the median of the ratios of each pair and
-their quartiles. Memory comes from fresh processes, one per kind (`--peak` is how this script calls itself).
+their quartiles. Of elastic, whose work falls on every fourth step, four steps are taken at a time. Memory comes from
+fresh processes, one per kind (`--peak` is how this script calls itself).
 """
 
 import argparse
@@ -27,6 +29,8 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from llamafactory_dba.core.fused import CPU_TILE, CUDA_TILE, blend_
 from llamafactory_dba.core.lowrank import AnchorTensor, LowRank, worthwhile
 from llamafactory_dba.core.mean import RunningMean
+from llamafactory_dba.methods.elastic import ElasticHook
+from llamafactory_dba.methods.held import Held, bytes_in_memory, even_curvature, make_targets
 from llamafactory_dba.training.hooks import Settings, StepHook, Target, attach
 
 
@@ -37,6 +41,7 @@ SHAPES = {
     "29m": (512, 1536, 8, 8, 8, 4096),
     "1b": (2048, 6144, 20, 16, 8, 32768),
 }
+EVERY = 4  # default of `dba_elastic_every`
 GOAL = {"cpu": 1.05, "cuda": 1.04}
 
 
@@ -49,7 +54,7 @@ def main() -> None:
     if args.peak:
         print(json.dumps(bench.peak(args.peak)))
         return
-    first, second = ("direct", "anchor") if args.anchor else ("plain", "dba")
+    first, second = ("direct", "anchor") if args.anchor else ("plain", "elastic" if args.elastic else "dba")
     seconds: dict[str, list[tuple[float, float]]] = {first: [], second: []}
     tails: dict[str, list[float]] = {first: [], second: []}
     for kind in (first, second) * args.warmup:
@@ -60,7 +65,9 @@ def main() -> None:
             tails[kind].append(bench.tail_seconds)
         show(args, first, second, seconds)
     result = {
-        "benchmark": "anchor run against direct fine-tuning" if args.anchor else "DBA step against plain step",
+        "benchmark": "anchor run against direct fine-tuning"
+        if args.anchor
+        else f"{'elastic' if args.elastic else 'DBA'} step against plain step",
         "command": "python benchmarks/overhead.py " + " ".join(sys.argv[1:]),
         "machine": machine(args.device, ("torch", "transformers", "llamafactory-dba")),
         "shape": bench.describe(),
@@ -78,6 +85,9 @@ def main() -> None:
     }
     if args.anchor:
         result["samples_per_step"] = 1
+    elif args.elastic:
+        result["steps_at_a_time"] = EVERY
+        result["memory_bytes"]["held"] = bytes_in_memory(bench.held)
     else:
         result["arithmetic_limit"] = args.rank / (3 * args.tokens)
         result["memory_bytes"]["largest_tensor"] = max(p.numel() for p in bench.parameters) * bench.dtype.itemsize
@@ -86,7 +96,10 @@ def main() -> None:
         result["memory_bytes"]["tile_bound"] = (
             CUDA_TILE if args.device == "cuda" else CPU_TILE
         ) * bench.dtype.itemsize
-    path = args.out or RESULTS / f"overhead_{'anchor_' if args.anchor else ''}{args.device}.json"
+    path = (
+        args.out
+        or RESULTS / f"overhead_{'anchor_' if args.anchor else 'elastic_' if args.elastic else ''}{args.device}.json"
+    )
     write(result, path)
     print(f"\nratio {result['ratio']['median']:.4f}, goal {result['goal']['ratio']}")
 
@@ -103,13 +116,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0: its own choice")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--anchor", action="store_true", help="the anchor run instead of the DBA step")
+    parser.add_argument("--elastic", action="store_true", help="elastic restoration instead of the DBA step")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 class Bench:
-    """One model, its optimizer, and the four kinds of step."""
+    """One model, its optimizer, and the kinds of step."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.dtype = args, getattr(torch, args.dtype)
@@ -134,6 +148,7 @@ class Bench:
         self.optimizer = torch.optim.AdamW(self.parameters, lr=1e-7)
         self.tail_seconds = 0.0
         self._targets: list[Target] = []
+        self._held: list[Held] = []
         self._mean: RunningMean | None = None
 
     @property
@@ -142,6 +157,14 @@ class Bench:
         if not self._targets:
             self._targets = [Target(name, p, self._anchor(p)) for name, p in self.named.items()]
         return self._targets
+
+    @property
+    def held(self) -> list[Held]:
+        """All tensors with a factored curvature and a copy of the base weights."""
+        if not self._held:
+            base = {name: p.detach() for name, p in self.named.items()}
+            self._held = make_targets(even_curvature(self.named), self.named, base)
+        return self._held
 
     @property
     def mean(self) -> RunningMean:
@@ -180,7 +203,9 @@ class Bench:
         self.tail_seconds = time.process_time() - start
 
     def step(self, kind: str) -> Callable[[], None]:
-        """A step of this kind: plain, direct (the same), dba or anchor."""
+        """A step of this kind: plain, direct (the same), dba or anchor; with elastic, `EVERY` of them."""
+        if self.args.elastic:
+            return lambda: self.elastic(kind == "elastic")
         if kind != "dba":
             return self.average if kind == "anchor" else self.update
         settings = Settings(boost_magnitude=200.0, use_correction=True, base_correction=0.1, total_steps=1000)
@@ -192,6 +217,24 @@ class Bench:
             attachment.remove()
 
         return run
+
+    def elastic(self, active: bool) -> None:
+        """As many steps as there are between two restorations."""
+        made, remove = 0, None
+        if active:
+            hook = ElasticHook(
+                self.held,
+                strength=1e6,
+                every=EVERY,
+                total_steps=1000,
+                current_step=lambda: made,
+                on_restored=lambda record: None,
+            )
+            remove = attach(self.optimizer, hook).remove
+        for made in range(EVERY):  # noqa: B007  read by the hook
+            self.update()
+        if remove is not None:
+            remove()
 
     def timed(self, kind: str) -> tuple[float, float]:
         """Seconds on the clock and of the processor."""
@@ -242,6 +285,7 @@ class Bench:
 
 def peak_in_a_process(args: argparse.Namespace, kind: str) -> int:
     command = [sys.executable, __file__, "--peak", kind, "--threads", str(torch.get_num_threads())]
+    command += ["--elastic"] if args.elastic else []
     for name in ("device", "dtype", "params", "tokens", "rank", "seed"):
         command += [f"--{name}", str(getattr(args, name))]
     # memory that is freed goes back to the system at once, or the peak would depend on how the heap is fragmented

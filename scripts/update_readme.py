@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 sys.path.insert(0, str(ROOT))  # `benchmarks` is no installed package
 
-from benchmarks.real_small import report as real_small  # noqa: E402  needs the line above
+from benchmarks.compare_page.page import readme_section as compare_section  # noqa: E402  needs the line above
+from benchmarks.real_small import report as real_small  # noqa: E402
 
 
 Result = Mapping[str, Any]
@@ -104,6 +105,18 @@ class Section(NamedTuple):
 
 
 SECTIONS = (
+    Section(
+        "Every method, micro world",
+        "compare_micro.json",
+        "llamafactory-dba compare examples/compare/micro.yaml",
+        compare_section,
+    ),
+    Section(
+        "Every method, real text",
+        "compare_real_small.json",
+        "llamafactory-dba compare examples/compare/real_small.yaml",
+        compare_section,
+    ),
     Section("Offline micro world", "demo*.json", "make demo", demo_section),
     Section("Real text, small model", "real_small.json", "make real-small", real_small_section),
     Section("Cost of a DBA step", "overhead*.json", "make benchmarks", overhead_section),

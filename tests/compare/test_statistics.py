@@ -1,12 +1,13 @@
 """Aggregation against small references by hand."""
 
+import itertools
 import math
 import random
-from statistics import fmean, stdev
+from statistics import fmean, pstdev, stdev
 
 import pytest
 
-from llamafactory_dba.compare.statistics import Point, at_domain_score, paired_bootstrap, spread
+from llamafactory_dba.compare.statistics import Point, at_domain_score, cluster_bootstrap, paired_bootstrap, spread
 from llamafactory_dba.errors import DBAError
 
 
@@ -78,3 +79,49 @@ def test_no_overlap_is_said():
     assert found.s_g is None
     assert found.why == "no overlap: the curve has S_D 10.0 to 50.0, wanted 60.0"
     assert at_domain_score([], 1.0).why == "no points"
+
+
+@pytest.mark.parametrize("sizes", [(5, 5, 5, 5), (1, 4, 2), (3, 3)])
+def test_cluster_bootstrap_is_that_of_all_draws(sizes):
+    """Against every one of the G^G draws of G clusters, summed by hand."""
+    source = random.Random(len(sizes))
+    groups = []
+    for size in sizes:
+        shared = source.gauss(0, 10)
+        groups.append([shared + source.gauss(3, 2) for _ in range(size)])
+    clusters = [number for number, group in enumerate(groups) for _ in group]
+    delta = [value for group in groups for value in group]
+    second = [source.gauss(50, 20) for _ in delta]
+    # shuffled: members of a cluster need not follow each other
+    order = source.sample(range(len(delta)), len(delta))
+    found = cluster_bootstrap(
+        [second[i] + delta[i] for i in order], [second[i] for i in order], [clusters[i] for i in order]
+    )
+    dense = []
+    for draw in itertools.product(groups, repeat=len(groups)):
+        dense.append(fmean(value for group in draw for value in group))
+    assert found.mean == pytest.approx(fmean(delta), rel=1e-12)
+    assert found.n == len(delta)
+    # a variance from N draws of kurtosis k is known to √((k - 1)/N), an error to half of that: 1.2 % for k = 7, which
+    # these few values stay below; four times that is the tolerance
+    assert found.se == pytest.approx(pstdev(dense), rel=0.05)
+    below = sum(value < found.low - 1e-9 for value in dense) / len(dense)
+    above = sum(value > found.high + 1e-9 for value in dense) / len(dense)
+    # shares of 10,000 draws: 2.5 % ± 4·√(0.025/10000); where few values are possible, less than that lies beyond
+    assert max(below, above) <= 0.025 + 0.0064
+
+
+def test_pairs_of_one_domain_are_less_than_their_number():
+    """Four domains, five seeds that agree: the pairs' error is that of 20 values, the domains' that of 4."""
+    effects = [0.0, 10.0, 20.0, 30.0]
+    delta = [effect for effect in effects for _ in range(5)]
+    zeros = [0.0] * 20
+    domains = [number // 5 for number in range(20)]
+    pairs, clusters = paired_bootstrap(delta, zeros), cluster_bootstrap(delta, zeros, domains)
+    assert pairs.mean == clusters.mean == 15.0
+    # both are std/√n of the same four effects, n = 20 and n = 4; 10,000 draws know each to 0.7 %, four times both
+    assert clusters.se / pairs.se == pytest.approx(math.sqrt(5), rel=0.057)
+    one = cluster_bootstrap([1.0, 2.0], [0.0, 0.0], ["finance", "finance"])
+    assert (one.mean, one.se, one.low, one.p, one.n) == (1.5, None, None, None, 2)
+    with pytest.raises(DBAError, match="nothing to compare"):
+        cluster_bootstrap([1.0, 2.0], [0.0, 0.0], ["finance"])

@@ -107,7 +107,7 @@ def test_forgetting_at_equal_domain_score(found):
     line = 70 + (84 - 60) / (94 - 60) * (44 - 70)
     deltas = [60 - 50, 64 - line, 66 - 65]
     assert entry["mean"] == pytest.approx(fmean(deltas), rel=1e-12)
-    assert (entry["n"], entry["without"]) == (3, 0)
+    assert (entry["n"], entry["without"], entry["above"]) == (3, 0, 0)
     assert not [e for e in found["matched"] if e["label"] == "direct"], "no method against its own curve"
 
 
@@ -135,7 +135,7 @@ def test_along_the_steps_of_runs_that_the_gauge_watched():
     entry = of(matched, curve="direct (steps, gauge)", label="dba")
     assert (entry["mean"], entry["n"]) == (pytest.approx(75 - 70), 1)
     other = of(matched, curve="dba (steps, gauge)", label="direct")
-    assert (other["mean"], other["without"]) == (None, 1)
+    assert (other["mean"], other["without"], other["above"]) == (None, 1, 1)  # direct learned more than dba ever has
     assert "no overlap" in other["why"][0]
 
 

@@ -21,6 +21,8 @@ def matched_of(rows: Sequence[Row], base_points: Mapping[tuple[str, str], Point]
     Curves: the points between base and tuned weights of a method (with both ends), and sweeps with their method's
     plain run, and the steps of a run that the gauge watched. Curves are followed seed by seed, so that each comparison
     is paired. The gauge asks questions of its own, so on its curves the method stands with its own gauge's last value.
+    ``without`` counts pairs that the curve does not reach, ``above`` those of them in which the method learned more
+    than any model on it.
     """
     curves = _curves(rows, base_points, plan)
     plain = [
@@ -34,7 +36,7 @@ def matched_of(rows: Sequence[Row], base_points: Mapping[tuple[str, str], Point]
             for (label,), mine in group_by([row for row in plain if row.base == base], "label").items():
                 if label == own:
                     continue
-                ours, theirs, why = [], [], []
+                ours, theirs, why, above = [], [], [], 0
                 for row in mine:
                     curve = curves.get((name, (row.base, row.domain, row.seed)))
                     if curve is None:
@@ -46,6 +48,7 @@ def matched_of(rows: Sequence[Row], base_points: Mapping[tuple[str, str], Point]
                         own_point = Point(*row.gauge[-1][1:])
                     point = at_domain_score(curve, own_point.s_d)
                     if point.s_g is None:
+                        above += own_point.s_d > max(each.s_d for each in curve)
                         why.append(f"{row.domain} seed {row.seed}: {point.why}")
                         continue
                     ours.append(own_point.s_g)
@@ -53,7 +56,8 @@ def matched_of(rows: Sequence[Row], base_points: Mapping[tuple[str, str], Point]
                 if not ours and not why:
                     continue
                 result = paired_bootstrap(ours, theirs) if ours else None
-                entry = {"base": base, "curve": name, "label": label, "without": len(why), "why": why[:5]}
+                entry = {"base": base, "curve": name, "label": label, "without": len(why), "above": above}
+                entry["why"] = why[:5]
                 found.append({**entry, **difference_fields(result)})
     return found
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import DBAError
 
@@ -82,7 +83,7 @@ def paired_bootstrap(
     """Compare two methods on the same pairs of (domain, seed), with a bootstrap over the pairs (Efron 1979).
 
     The pairs are drawn as if independent. Seeds of one domain share its test questions, so where effects differ much
-    between domains the true error is larger.
+    between domains the true error is larger: see `cluster_bootstrap`.
 
     Args:
         first: one value per pair.
@@ -94,20 +95,69 @@ def paired_bootstrap(
     Raises:
         DBAError: there is no pair, or the lengths differ.
     """
+    delta = _delta(first, second)
+    if delta.size == 1:
+        return Difference(float(delta[0]), None, None, None, None, 1)
+    generator = np.random.default_rng(seed)
+    means = delta[generator.integers(0, delta.size, (draws, delta.size))].mean(axis=1)
+    return _difference(delta, means, level)
+
+
+def cluster_bootstrap(
+    first: Sequence[float],
+    second: Sequence[float],
+    clusters: Sequence[Hashable],
+    *,
+    draws: int = DRAWS,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Difference:
+    """Compare two methods as `paired_bootstrap`, keeping together the pairs that share something: test questions, say.
+
+    Whole clusters are drawn with replacement, as many as there are, and the mean is over all pairs in them (Davison
+    and Hinkley 1997, section 3.8; Cameron, Gelbach and Miller 2008). For G clusters of equal size the error is
+    √((G - 1)/G) of the usual one of their means, so with few clusters it is too small: by 13 % with 4, by 6 % with 8.
+
+    Args:
+        first: one value per pair.
+        second: of the other method, in the same order.
+        clusters: what each pair belongs to.
+        draws: resamples.
+        level: of the percentile interval.
+        seed: of the draws.
+
+    Returns:
+        `Difference` whose ``n`` counts pairs; all but mean and n are None where there is one cluster.
+
+    Raises:
+        DBAError: there is no pair, or the lengths differ.
+    """
+    delta = _delta(first, second)
+    if len(clusters) != delta.size:
+        raise DBAError("nothing to compare", expected=f"{delta.size} clusters, one per pair", found=len(clusters))
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
+    member = np.asarray([numbers[name] for name in clusters])
+    sums, sizes = np.bincount(member, weights=delta), np.bincount(member)
+    if len(sums) == 1:
+        return Difference(float(delta.mean()), None, None, None, None, int(delta.size))
+    drawn = np.random.default_rng(seed).integers(0, len(sums), (draws, len(sums)))
+    return _difference(delta, sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), level)
+
+
+def _delta(first: Sequence[float], second: Sequence[float]) -> NDArray[np.float64]:
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1 or not x.size:
         raise DBAError("nothing to compare", expected="pairs of values", found=f"{x.shape} and {y.shape}")
-    delta = x - y
-    mean = float(delta.mean())
-    if delta.size == 1:
-        return Difference(mean, None, None, None, None, 1)
-    generator = np.random.default_rng(seed)
-    means = delta[generator.integers(0, delta.size, (draws, delta.size))].mean(axis=1)
+    return x - y
+
+
+def _difference(delta: NDArray[np.float64], means: NDArray[np.float64], level: float) -> Difference:
+    """From the differences and the means of the resamples."""
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     # one is added to both sides: with finitely many draws p cannot be 0
     tail = 1 + min(int(np.sum(means <= 0)), int(np.sum(means >= 0)))
-    p = min(1.0, 2 * tail / (draws + 1))
-    return Difference(mean, float(means.std()), float(low), float(high), p, int(delta.size))
+    p = min(1.0, 2 * tail / (len(means) + 1))
+    return Difference(float(delta.mean()), float(means.std()), float(low), float(high), p, int(delta.size))
 
 
 def at_domain_score(curve: Sequence[Point], s_d: float) -> Matched:

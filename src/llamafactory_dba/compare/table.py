@@ -7,7 +7,7 @@
      "cells":       [{base, domain, label, method, setting, n, diverged, missing, s_d, s_g, s}],
      "methods":     [{base, label, method, setting, domains, n, diverged, missing, s_d, s_g, s, seconds, general}],
      "differences": [{base, label, reference, mean, se, low, high, p, n, lost}],
-     "matched":     [{base, curve, label, mean, se, …, n, without, why}],
+     "matched":     [{base, curve, label, mean, se, …, n, without, above, why}],
      "left_out": {method: why}, "failed": [...], "machine": {…}, "versions": {…}, "created": "…"}
 
 Each of s_d, s_g, s in cells and methods is {mean, std, n} or null, in %. A method's mean over domains is taken seed by

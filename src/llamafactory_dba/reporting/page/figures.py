@@ -177,7 +177,10 @@ def _iso_curves(axis: Any, x_range: tuple[float, float], y_range: tuple[float, f
 
 
 def _legend(figure: Any, axis: Any, count: int, ink: str) -> None:
+    handles, labels = axis.get_legend_handles_labels()
+    # a letter is about 0.08 inch wide at this size, a marker with its room 0.55; what is too wide would be cut off
+    fitting = int(figure.get_figwidth() / (0.08 * max(map(len, labels), default=0) + 0.55))
     figure.legend(
-        *axis.get_legend_handles_labels(),
-        loc="outside lower center", ncols=min(3, count), frameon=False, labelcolor=ink, fontsize=9,
+        handles, labels,
+        loc="outside lower center", ncols=max(1, min(3, count, fitting)), frameon=False, labelcolor=ink, fontsize=9,
     )  # fmt: skip

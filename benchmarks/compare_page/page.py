@@ -1,0 +1,188 @@
+"""docs/results.md from docs/results.template.md and the JSON files: tables as ``{{ SUITE.tables.NAME }}``.
+
+NAME is one of about, methods, recommended, verdict, mixing, domains, skills, matched, cost, rates, missing, figures,
+or ``all``: those of `SECTIONS` with headings. Where a suite was not run yet, each says so with the command, and every
+other key of it is unknown. Comments of the template are notes to whoever writes it; they are left out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llamafactory_dba.compare.suite import Suite
+from llamafactory_dba.errors import DBAError
+
+from . import figures, notes, tables
+from .choice import Choice, choose
+from .facts import facts_of, facts_of_rates
+from .source import RESULTS, ROOT, SOURCES, Source, find_suite, read_all
+from .template import Value, render, typed_figures
+
+
+TEMPLATE = ROOT / "docs" / "results.template.md"
+PAGE = ROOT / "docs" / "results.md"
+FIGURES = ROOT / "docs" / "figures"
+HEADER = (
+    "<!-- written by `make docs` from docs/results.template.md and benchmarks/results/compare_*.json: edit these -->"
+)
+COMMENT = re.compile(r"<!--.*?-->\n*", re.DOTALL)
+TABLES: dict[str, Callable[[tables.Found], str]] = {
+    "methods": tables.methods,
+    "recommended": tables.recommended,
+    "verdict": tables.verdict,
+    "mixing": tables.mixing,
+    "domains": tables.domains,
+    "skills": tables.skills,
+    "matched": tables.matched,
+    "missing": notes.missing,
+}
+OTHERS = ("about", "cost", "rates", "figures")
+# heading, table, what has to be known to read it
+SECTIONS = (
+    ("Scores", "methods", "Sorted by S. ± is the standard deviation over seeds; Δ has its standard error over pairs."),
+    (
+        "The recommended setting minus each other",
+        "recommended",
+        "S over the pairs of base, domain and seed that both have, worst first. Errors both: difference by standard "
+        "error, from a bootstrap over pairs and from one over domains.",
+    ),
+    (
+        "What it must beat",
+        "verdict",
+        "Difference in S ± error over pairs (standard errors by pairs / by domains). Yes: more than two by both. "
+        "`ewc` is the paper's form of EWC, `elastic_diagonal` its diagonal in the recommended setting's form.",
+    ),
+    ("The best mixing run", "mixing", "It sees general data in every step, which the recommended setting does not."),
+    (
+        "Forgetting at equal domain score",
+        "matched",
+        "Above 0: the method kept more than the curve where both learned as much.",
+    ),
+    ("By domain", "domains", "S (S_D, S_G)."),
+    ("By skill", "skills", "Accuracy of each general task."),
+    ("What is missing", "missing", ""),
+)
+
+
+def all_facts(folder: Path = RESULTS) -> dict[str, Value]:
+    """Every key of the template: tables and figures of each suite.
+
+    Args:
+        folder: ``benchmarks/results``.
+
+    Raises:
+        DBAError: a file is damaged, or a rates suite was not found.
+    """
+    found = read_all(folder)
+    facts: dict[str, Value] = {}
+    for source in SOURCES:
+        facts |= {f"{source.name}.tables.{name}": text for name, text in _tables(source, found, folder).items()}
+        if source.name in found:
+            facts |= facts_of(found[source.name], source.name)
+        if source.rates in found:
+            facts |= facts_of_rates(_choices(found, source, folder), source.rates)
+    return facts
+
+
+def _tables(source: Source, found: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    absent = f"Not measured yet: `{source.command}` does it."
+    texts = dict.fromkeys((*TABLES, *OTHERS, "all"), absent)
+    if source.rates in found:
+        suite = _suite(found, source, folder)
+        file = f"compare_{source.rates}.json"
+        texts["rates"] = notes.rates(_choices(found, source, folder), found[source.rates], file, suite)
+    else:
+        texts["rates"] = (
+            f"There is no `benchmarks/results/compare_{source.rates}.json`; what the rates are from stands in "
+            f"`examples/compare/{source.name}.yaml`."
+        )
+    if source.name not in found:
+        return texts
+    mine = found[source.name]
+    texts |= {name: make(mine) for name, make in TABLES.items()}
+    elastic = _content(folder / "elastic.json")
+    overheads = [content for path in sorted(folder.glob("overhead*.json")) if (content := _content(path))]
+    pictures = [figures.path_of(Path("figures"), source.name, kind).as_posix() for kind in figures.KINDS]
+    texts["about"] = notes.about(mine, source)
+    texts["cost"] = notes.cost(mine, elastic, overheads)
+    texts["figures"] = (
+        f"![S_D against S_G]({pictures[0]})\n\nCrosses: standard deviation over seeds. Grey curves: equal S. Dashed: "
+        f"weights between base model and `{mine['suite']['reference']}`.\n\n![mean S]({pictures[1]})\n\n"
+        "In brackets: number of seeds."
+    )
+    parts = [texts["about"], texts["figures"]]
+    for title, name, note in SECTIONS:
+        parts += [f"### {title} ({source.name})", *([note] if note else []), texts[name]]
+    texts["all"] = "\n\n".join(parts)
+    return texts
+
+
+def _choices(found: Mapping[str, Any], source: Source, folder: Path) -> list[Choice]:
+    content = found[source.rates]
+    return choose(content, find_suite(content, folder / source.rates))
+
+
+def _suite(found: Mapping[str, Any], source: Source, folder: Path) -> Suite | None:
+    """The suite of the comparison itself; None where it was not run, or its file has another version by now."""
+    try:
+        return find_suite(found[source.name], folder / source.file) if source.name in found else None
+    except DBAError:
+        return None
+
+
+def _content(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def page(template: str, facts: Mapping[str, Value]) -> str:
+    """The page.
+
+    Raises:
+        DBAError: see `template.render`; or figures were typed by hand.
+    """
+    template = COMMENT.sub("", template)
+    typed = typed_figures(template)
+    if typed:
+        raise DBAError(
+            "Figures stand in the template itself.",
+            expected="{{ KEY }}: what is measured comes from the JSON files",
+            found="; ".join(typed),
+            next_step="`python scripts/update_results.py --keys PART` lists keys",
+        )
+    return f"{HEADER}\n\n{render(template, facts).lstrip()}"
+
+
+def readme_section(results: Sequence[Mapping[str, Any]]) -> str:
+    """The part of README.md for one suite."""
+    (result,) = results
+    return notes.readme(result)
+
+
+def draw_all(folder: Path = RESULTS, to: Path = FIGURES) -> list[Path]:
+    """Draw the figures that are not of the present numbers.
+
+    Returns:
+        The files written.
+    """
+    written = []
+    for path, found, name in out_of_date(folder, to):
+        if path not in written:
+            written += figures.draw(found, name, to)
+    return written
+
+
+def out_of_date(folder: Path = RESULTS, to: Path = FIGURES) -> list[tuple[Path, Mapping[str, Any], str]]:
+    """Figures that are missing or of other numbers, with the comparison and its name."""
+    found = read_all(folder)
+    return [
+        (path, found[source.name], source.name)
+        for source in SOURCES
+        if source.name in found
+        for kind in figures.KINDS
+        if not (path := figures.path_of(to, source.name, kind)).is_file()
+        or f"data {figures.digest(found[source.name])}" not in path.read_text(encoding="utf-8")
+    ]

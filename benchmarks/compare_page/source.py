@@ -1,0 +1,133 @@
+"""Reads what comparisons wrote: compare.json files, and the suites that they are of."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llamafactory_dba.compare.suite import Suite, read_suite
+from llamafactory_dba.compare.table import ALL, FORMAT, FORMAT_VERSION
+from llamafactory_dba.errors import DBAError
+
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples" / "compare"
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A comparison that the page shows.
+
+    Attributes:
+        name: of the suite, in the page's keys and in the names of files.
+        rates: of the suite that its rates were chosen with; "" without one.
+    """
+
+    name: str
+    rates: str = ""
+
+    @property
+    def file(self) -> str:
+        """In benchmarks/results."""
+        return f"compare_{self.name}.json"
+
+    @property
+    def command(self) -> str:
+        """What makes it, without options."""
+        return f"llamafactory-dba compare examples/compare/{self.name}.yaml"
+
+
+SOURCES = (Source("micro", "micro_rates"), Source("real_small", "real_small_rates"))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A compare.json.
+
+    Raises:
+        DBAError: it cannot be read, or is something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DBAError(
+            "The comparison cannot be read.", expected="a compare.json", found=f"{path}: {error}"
+        ) from error
+    if not isinstance(found, dict) or (found.get("format"), found.get("format_version")) != (FORMAT, FORMAT_VERSION):
+        raise DBAError("This is no comparison.", expected=f"{FORMAT}, version {FORMAT_VERSION}", found=path)
+    return found
+
+
+def read_all(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
+    """Suite → content, of those that are there, rates included.
+
+    Args:
+        folder: ``benchmarks/results``.
+    """
+    names = [name for source in SOURCES for name in (source.name, source.rates) if name]
+    files = {name: folder / f"compare_{name}.json" for name in names}
+    return {name: read(file) for name, file in files.items() if file.is_file()}
+
+
+def find_suite(found: Mapping[str, Any], path: Path) -> Suite:
+    """The suite of a compare.json: ``suite.yaml`` beside it, else ``examples/compare/NAME.yaml``, of the same version.
+
+    Raises:
+        DBAError: there is none, or the example of that name has another version.
+    """
+    about = found["suite"]
+    beside, example = path.with_name("suite.yaml"), EXAMPLES / f"{about['name']}.yaml"
+    for file in (beside, example):
+        if file.is_file():
+            suite = read_suite(file)
+            if (suite.name, suite.version) == (about["name"], about["version"]):
+                return suite
+    raise DBAError(
+        "The suite of this comparison was not found.",
+        expected=f"{about['name']}, version {about['version']}, as {beside} or {example}",
+        next_step="name its file with --suite",
+    )
+
+
+def slim(found: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """A copy for benchmarks/results: without the tasks, gauge and places of each run, which the tables do not use.
+
+    Args:
+        found: content of compare.json.
+        command: what was typed to make it.
+    """
+    drop = ("tasks", "gauge", "results")
+    runs = [
+        {key: value for key, value in run.items() if key not in drop}
+        for run in found["runs"]
+        if run["state"] != "missing" or run["error"]
+    ]
+    return {**found, "runs": runs, "command": command}
+
+
+def at_a_time(found: Mapping[str, Any]) -> int | None:
+    """Runs that shared the machine, by the command; None where it is not said."""
+    command = str(found.get("command", ""))
+    if not command:
+        return None
+    jobs = re.search(r"--jobs[ =](\d+)", command)
+    return int(jobs[1]) if jobs else 1
+
+
+def bases_of(found: Mapping[str, Any]) -> list[str]:
+    """Base models, "all" last where there are several."""
+    return list(dict.fromkeys(entry["base"] for entry in found["methods"]))
+
+
+def title_of(base: str) -> str:
+    """As a heading."""
+    return "all base models" if base == ALL else base
+
+
+def is_plain(entry: Mapping[str, Any]) -> bool:
+    """A method as it stands in the suite, or a point of a frontier: no value of a sweep."""
+    return set(entry["setting"]) <= {"alpha"}
