@@ -16,13 +16,14 @@ CODE := src tests benchmarks scripts webui
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-gpu style quality docs benchmarks real-small clean
+.PHONY: help demo test test-slow test-gpu test-browser style quality docs benchmarks real-small clean
 
 help:
 	@echo "make demo        install, then anchor -> DBA fine-tuning -> before/after table on a small offline world (CPU)"
 	@echo "make test        install, then the fast tests"
 	@echo "make test-slow   the slow tests and those that start several processes"
 	@echo "make test-gpu    the tests that need a CUDA device"
+	@echo "make test-browser  the web board in a headless Chromium, which is installed where that is possible"
 	@echo "make style       format the code and fix what can be fixed"
 	@echo "make quality     linter, format check and type checker"
 	@echo "make docs        write the generated pages in docs/ and parts of README.md, from benchmarks/results/ and the code"
@@ -60,6 +61,10 @@ test-slow: $(VENV)/.installed-dev
 test-gpu: $(VENV)/.installed-dev
 	$(RUN) python -m pytest -m gpu $(ARGS)
 
+test-browser: $(VENV)/.installed-dev
+	$(RUN) python tests/browser.py
+	$(RUN) python -m pytest -m browser $(ARGS)
+
 style: $(VENV)/.installed-dev
 	$(RUN) ruff check --fix $(CODE)
 	$(RUN) ruff format $(CODE)
@@ -72,8 +77,10 @@ quality: $(VENV)/.installed-dev
 docs: $(VENV)/.installed
 	test ! -f benchmarks/results/real_small.json || $(RUN) python -m benchmarks.real_small.report
 	test ! -f benchmarks/results/anchor_study.json || $(RUN) python -m benchmarks.anchor_study.report
+	test ! -f benchmarks/results/diagnose.json || $(RUN) python scripts/update_diagnoses.py
 	$(RUN) python scripts/update_corpora.py
 	$(RUN) python scripts/update_evaluation.py
+	$(RUN) python scripts/update_results.py $(ARGS)
 	$(RUN) python scripts/update_readme.py $(ARGS)
 
 benchmarks: $(VENV)/.installed

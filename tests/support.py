@@ -144,7 +144,7 @@ def run_here(args: dict) -> None:
 
 def interrupt_anchor_run(args: dict, step: int) -> None:
     """Run an anchor run here that ends as by Ctrl-C after this many steps."""
-    from llamafactory_dba.training.anchor_trainer import AnchorProgress
+    from llamafactory_dba.training.anchor_progress import AnchorProgress
 
     original = AnchorProgress.on_step_end
 

@@ -14,6 +14,15 @@
     recorder of `dba_record`, and puts the metrics into console, trainer state and trackers.
 ``llamafactory.train.tuner``
     Names imported from the modules above are bound anew; they may hold unwrapped functions (import order).
+``llamafactory.webui.components``
+    ``create_train_tab`` and ``create_footer`` are wrapped: the fields of the tab "DBA" join the Train tab's inputs,
+    and the tab stands behind the host's own (``webui/seam.py``). If that fails, a warning says so and the stock board
+    goes on. In the board's process only, `webui/runner.py` wraps methods of the board's own ``Runner``
+    (``_initialize``, ``_parse_train_args``, ``_build_config_dict``, ``load_args``, ``check_output_dir``,
+    ``run_train``, ``monitor``, ``set_abort``), adds our texts to ``webui.locales.LOCALES`` and ``ALERTS``, makes
+    ``webui.common._clean_cmd`` keep ``dba_*: false`` (the host drops every False, so that a switch which is on by
+    default could not be switched off), and gives ``webui.runner.Popen`` a child that outlives page and board where
+    the recipe says ``use_dba``.
 
 Called, not changed (a host that renames them gives an ImportError in that command only): ``training/`` uses the
 host's parser, data, template, model and trainers; ``data/show.py`` its converter and processors, to show rows as the
@@ -186,11 +195,29 @@ def _wrap_trainer(stage: str) -> Callable[[ModuleType], None]:
     return patch
 
 
+def _extend_board(module: ModuleType) -> None:
+    create_train_tab, create_footer = module.create_train_tab, module.create_footer
+
+    def train_tab(engine: Any) -> Any:
+        from .webui.seam import train_tab as with_fields  # late: imports gradio
+
+        return with_fields(create_train_tab, engine)
+
+    def footer() -> Any:
+        from .webui.seam import footer as with_tab
+
+        return with_tab(create_footer)
+
+    _replace(module, "create_train_tab", _mark(train_tab, create_train_tab))
+    _replace(module, "create_footer", _mark(footer, create_footer))
+
+
 def _hooks() -> dict[str, Callable[[ModuleType], None]]:
     hooks: dict[str, Callable[[ModuleType], None]] = {
         "llamafactory.hparams.finetuning_args": _extend_arguments,
         "llamafactory.hparams.parser": _patch_parser,
         "llamafactory.train.tuner": _rebind,
+        "llamafactory.webui.components": _extend_board,
     }
     for stage in STAGES:
         hooks[f"llamafactory.train.{stage}.workflow"] = _wrap_workflow(stage)

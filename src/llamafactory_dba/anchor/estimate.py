@@ -24,6 +24,9 @@ from .fingerprint import BaseModel, Fingerprint, fingerprint_folder, hash_tokeni
 
 
 STATE_FILE = "state.pt"
+# For whoever watches the run: step, steps, tokens, seconds, tokens_per_second, and half_cosine where it was measured.
+# `seconds` counts the runs before an interruption, too; the rate is that of this run alone.
+PROGRESS_FILE = "progress.jsonl"
 TRAINER_STATE_FILE = "trainer_state.json"  # the host's name: its resume code reads the step from there
 
 

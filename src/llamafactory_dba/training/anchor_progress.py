@@ -11,7 +11,7 @@ from llamafactory.extras import logging
 from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ..anchor.estimate import PartialState
+from ..anchor.estimate import PROGRESS_FILE, PartialState
 from .step_log import StepLog
 from .stop_request import StopRequest
 
@@ -20,15 +20,12 @@ logger = logging.get_logger("llamafactory.dba")
 
 # Counting tokens waits for the device, so the rate is not shown at every step.
 SECONDS_BETWEEN_RATES = 2.0
-# In `<anchor>.partial`, for whoever watches: step, steps, tokens, seconds, tokens_per_second, and half_cosine where
-# it was measured. `seconds` counts the runs before an interruption, too; the rate is that of this run.
-PROGRESS_FILE = "progress.jsonl"
 
 
 class AnchorProgress(TrainerCallback):
     """Progress bar with tokens/s, the cosine between the data halves, early stop, and the state to resume from.
 
-    The same numbers go to `PROGRESS_FILE`. While ``with progress.stop`` runs, Ctrl-C and SIGTERM save the state.
+    The same numbers go to `estimate.PROGRESS_FILE`. Within ``with progress.stop``, Ctrl-C and SIGTERM save the state.
 
     Args:
         trainer: an `anchor_trainer_class` instance.
