@@ -81,7 +81,7 @@ def resumable_step(folder: Path) -> int | None:
 def status(job: Job | None, folder: Path | None, lang: str | None) -> str:
     """How a run is: state, bar, numbers, and for one that failed its error."""
     if job is None or folder is None:
-        return f'<div style="{FAINT};min-height:120px">{say("dba_anchor_idle", lang)}</div>'
+        return f'<div style="{FAINT};min-height:132px">{say("dba_anchor_idle", lang)}</div>'
     now = progress_of(folder)
     parts = [
         f"<div><b>{escape(str(job.facts.get('output', folder.name)))}</b> "
@@ -100,7 +100,7 @@ def status(job: Job | None, folder: Path | None, lang: str | None) -> str:
         parts.append(f'<div style="display:flex;flex-wrap:wrap;gap:4px 24px">{facts}</div>')
     if job.state == "failed" and job.reason:
         parts.append(f'<pre style="{PRE}">{escape(job.reason)}</pre>')
-    return f'<div style="min-height:120px">{"".join(parts)}</div>'
+    return f'<div style="min-height:132px">{"".join(parts)}</div>'
 
 
 def _state(job: Job, now: Progress, lang: str | None) -> str:
