@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import support
+import torch
 
 from llamafactory_dba.errors import AnchorError, DBAError
+from llamafactory_dba.training.holding_callback import HoldingCallback
 
 
 LOG = "dba_penalty.jsonl"
@@ -121,3 +124,21 @@ def test_l2sp_says_that_it_reads_no_anchor(world, anchors, tmp_path, monkeypatch
     monkeypatch.setattr(checks.logger, "warning_rank0", said.append)
     run(world, tmp_path / "run", anchors / "diagonal", "l2sp", max_steps=1)
     assert any("reads no anchor" in text for text in said)
+
+
+@pytest.mark.parametrize("clipping, expected", [(0.0, [3.0]), (1.0, [24.0])])
+def test_fp16_gradients_are_unscaled_where_clipping_has_not_done_it(clipping, expected):
+    """The penalty has the scale of the loss, not of the scaled loss."""
+    weight = torch.nn.Parameter(torch.zeros(1))
+    weight.grad = torch.tensor([24.0])
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+
+    class Scaler:  # torch's own needs a CUDA device
+        def unscale_(self, found):
+            for group in found.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad /= 8
+
+    callback = HoldingCallback(SimpleNamespace(dba_variant="ewc"), SimpleNamespace(scaler=Scaler()))
+    callback.on_pre_optimizer_step(SimpleNamespace(max_grad_norm=clipping), None, None, optimizer=optimizer)
+    assert weight.grad.tolist() == expected

@@ -254,11 +254,10 @@ def test_a_folder_that_cannot_be_made_is_told(here):
 
 def test_a_full_disk_is_told_before_and_after_the_start(monkeypatch):
     usage = jobs.shutil.disk_usage
-    monkeypatch.setattr(jobs.shutil, "disk_usage", lambda path: usage(path)._replace(free=1000))
-    with pytest.raises(DBAError, match="No space left"):
-        start("pass")
-    monkeypatch.undo()
-    monkeypatch.chdir(Path.cwd())
+    with monkeypatch.context() as full:  # undo() would leave the test's folder, too
+        full.setattr(jobs.shutil, "disk_usage", lambda path: usage(path)._replace(free=1000))
+        with pytest.raises(DBAError, match="No space left"):
+            start("pass")
     failed = wait(start("raise OSError(28, 'No space left on device')"), "failed")
     assert failed.message == "dba_job_disk_full"
 

@@ -17,7 +17,7 @@ from ..anchor.origin import read_origin
 from ..methods.interface import Record, Wiring
 from ..methods.registry import HOLDING_METHODS, load_method
 from .cost import Clock
-from .engine import check_called, check_engine
+from .engine import check_called, check_engine, unscale
 from .hooks import AnchorHook, Attachment, Target, attach, innermost
 from .layer_log import FILE_NAME as LAYER_FILE
 from .layer_log import LayerRecord, cosines, interval
@@ -102,10 +102,8 @@ class DBACallback(TrainerCallback):
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Under fp16 without clipping nobody else has unscaled the gradients yet; the blend needs true ones."""
-        scaler = getattr(self.accelerator, "scaler", None)
-        if scaler is not None and not args.max_grad_norm:
-            scaler.unscale_(innermost(kwargs["optimizer"]))
+        """The blend needs true gradients."""
+        unscale(self.accelerator, args, kwargs["optimizer"])
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import DBAError
+from .hooks import innermost
 
 
 UNSUPPORTED_ENGINES = ("DEEPSPEED", "FSDP", "MEGATRON_LM")
@@ -50,3 +51,10 @@ def check_called(hook: Any, seen: int, accelerator: Any, step: int) -> int:
             next_step="use a plain optimizer and no engine that replaces it",
         )
     return calls
+
+
+def unscale(accelerator: Any, args: Any, optimizer: Any) -> None:
+    """Under fp16 without clipping nobody else has unscaled the gradients before the step; a hook needs true ones."""
+    scaler = getattr(accelerator, "scaler", None)
+    if scaler is not None and not args.max_grad_norm:
+        scaler.unscale_(innermost(optimizer))

@@ -25,7 +25,7 @@ from ..methods.holding import HoldingHook, HoldingWiring
 from ..methods.registry import load_holding_method
 from .callback import RUN_FILE
 from .cost import Clock
-from .engine import check_called, check_engine
+from .engine import check_called, check_engine, unscale
 from .hooks import Attachment, attach, innermost
 from .step_log import FILE_NAME as STEP_FILE
 from .step_log import StepLog
@@ -94,6 +94,12 @@ class HoldingCallback(TrainerCallback):
             if not resumed:
                 Path(args.output_dir, STEP_FILE).unlink(missing_ok=True)  # of an earlier run in this folder
             self._write_run_file(args.output_dir, anchor, targets, state)
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """A penalty is added to true gradients."""
+        unscale(self.accelerator, args, kwargs["optimizer"])
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
