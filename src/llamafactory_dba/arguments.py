@@ -24,7 +24,7 @@ class DBAArguments:
 
     use_dba: bool = field(
         default=False,
-        metadata={"help": "Whether or not to train with DBA (needs `dba_anchor_path`)."},
+        metadata={"help": "Whether or not to train with DBA (needs `dba_anchor_path`, but for `dba_variant: l2sp`)."},
     )
     dba_stage: Literal["train", "anchor"] = field(
         default="train",
