@@ -1,14 +1,20 @@
 """What the DBA tab adds to the start of the web board. Goal: at most 10 % of the stock board's.
 
 Each sample is a fresh `llamafactory-cli webui` in an empty folder, once as it is and once with DBA_DISABLE=1, in
-turns, so that a machine that gets busier slows both down. Measured from the start of the process, in seconds: until
-the server answers (``ready``), and until the page's whole description has been fetched (``described``: what a browser
-needs for the first paint). ``bytes`` is the size of that description. Writes benchmarks/results/board_start.json.
+turns, so that a machine that gets busier slows both down. From the start of the process, in seconds: until the server
+answers (``ready``), until the page's whole description has been fetched (``described``), and the processor time that
+the board has taken by then (``processor_seconds``: of all its processes, user and system, which depends far less than the
+clock on what else the machine does). ``bytes`` is the size of the description.
+
+Where a Chromium is found (tests/browser.py), a fresh page is opened then: from the navigation until the Train tab can
+be seen (``painted``), and what the page's main thread has worked by then (``page_seconds``); with the tab besides,
+from a click on "DBA" until its first panel is there (``opened``). Writes benchmarks/results/board_start.json.
 
     python benchmarks/board_start.py [--pairs 7]
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import socket
@@ -18,18 +24,22 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import measure
+import psutil
 
 
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
 PAGE = "/"  # its HTML carries the description that /config has, too
 LIMIT = 600.0  # seconds
+MEASURES = ("ready", "described", "processor_seconds", "bytes", "painted", "page_seconds")
 
 
-def start(disabled: bool) -> dict[str, float]:
-    """One board, from nothing to its description."""
+def start(disabled: bool, browser: Any) -> dict[str, float]:
+    """One board, from nothing to its description, and to its first page where there is a browser."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -63,7 +73,8 @@ def start(disabled: bool) -> dict[str, float]:
                 answer.read()
             with urllib.request.urlopen(url + "/config", timeout=60) as answer:
                 size = len(answer.read())
-            return {"ready": ready, "described": time.perf_counter() - begin, "bytes": size}
+            found = {"ready": ready, "described": time.perf_counter() - begin, "processor_seconds": worked(board.pid)}
+            return {**found, "bytes": size, **(paint(browser, url, disabled) if browser is not None else {})}
         finally:
             os.killpg(board.pid, signal.SIGKILL)
             board.wait()
@@ -73,6 +84,56 @@ def answers(port: int) -> bool:
     """Whether anybody listens yet."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def worked(pid: int) -> float:
+    """Processor time of a process, its children, and those of them that have ended, in seconds."""
+    process = psutil.Process(pid)
+    times = [item.cpu_times() for item in [process, *process.children(recursive=True)]]
+    return sum(item.user + item.system + item.children_user + item.children_system for item in times)
+
+
+def paint(browser: Any, url: str, disabled: bool) -> dict[str, float]:
+    """One page in a browser without anything kept from before."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(1000 * LIMIT)
+    counters = context.new_cdp_session(page)
+    counters.send("Performance.enable")
+    begin = time.perf_counter()
+    page.goto(url, wait_until="commit")
+    page.get_by_role("tab", name="Train").first.wait_for()
+    page.get_by_role("button", name="Start").first.wait_for()
+    found = {"painted": time.perf_counter() - begin}
+    metrics = {item["name"]: item["value"] for item in counters.send("Performance.getMetrics")["metrics"]}
+    found["page_seconds"] = metrics["TaskDuration"]
+    if not disabled:
+        page.wait_for_timeout(3000)  # the page's first events, which a person would not outrun
+        begin = time.perf_counter()
+        page.get_by_role("tab", name="DBA").click()
+        page.locator("#dba_anchor_start_btn").wait_for()
+        found["opened"] = time.perf_counter() - begin
+    context.close()
+    return found
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Any]:
+    """A headless browser; None where there is none."""
+    try:
+        import browser
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        yield None
+        return
+    program = browser.find()  # before Playwright is started, which it does itself
+    if program is None:
+        yield None
+        return
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield found
+        found.close()
 
 
 def summary(stock: list[dict[str, float]], with_tab: list[dict[str, float]], name: str) -> dict[str, Any]:
@@ -92,26 +153,37 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--out", type=Path, default=measure.RESULTS / "board_start.json")
     arguments = parser.parse_args()
-    start(disabled=False), start(disabled=True)  # compiled modules, caches of the disk
-    stock, with_tab = [], []
-    for pair in range(arguments.pairs):
-        for disabled in (True, False) if pair % 2 else (False, True):
-            (stock if disabled else with_tab).append(start(disabled))
-            print(
-                f"pair {pair + 1}, {'stock' if disabled else 'with the tab'}: {(stock if disabled else with_tab)[-1]}"
-            )
+    stock: list[dict[str, float]] = []
+    with_tab: list[dict[str, float]] = []
+    load = [os.getloadavg()[0]]
+    with chromium() as browser:
+        start(False, browser), start(True, browser)  # compiled modules, caches of the disk
+        for pair in range(arguments.pairs):
+            for disabled in (True, False) if pair % 2 else (False, True):
+                found = start(disabled, browser)
+                (stock if disabled else with_tab).append(found)
+                load.append(os.getloadavg()[0])
+                print(f"pair {pair + 1}, {'stock' if disabled else 'with the tab'}: {found}", flush=True)
+    measures = [name for name in MEASURES if name in stock[0]]
     result = {
         "command": measure.command(),
         "what": "start of `llamafactory-cli webui` with and without the DBA tab, seconds; paired, in turns",
-        **{name: summary(stock, with_tab, name) for name in ("ready", "described", "bytes")},
+        **{name: summary(stock, with_tab, name) for name in measures},
         "goal_ratio": 1.1,
         "n": arguments.pairs,
+        "load_average_range": [round(min(load), 2), round(max(load), 2)],
         "stock": stock,
         "with_tab": with_tab,
         **measure.machine(packages=("gradio", "llamafactory", "llamafactory-dba")),
     }
+    if "opened" in with_tab[0]:
+        opened = sorted(item["opened"] for item in with_tab)
+        result["opened"] = {
+            "median": round(statistics.median(opened), 3),
+            "range": [round(opened[0], 3), round(opened[-1], 3)],
+        }
     measure.write(result, arguments.out)
-    print({name: result[name] for name in ("ready", "described", "bytes")})
+    print({name: result[name] for name in (*measures, *(["opened"] if "opened" in result else []))})
 
 
 if __name__ == "__main__":

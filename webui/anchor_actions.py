@@ -16,7 +16,7 @@ from llamafactory.webui.common import load_config
 
 from llamafactory_dba.errors import DBAError
 
-from . import anchor_details, anchors, jobs
+from . import anchor_details, anchors, busy, jobs
 from . import anchor_form as forms
 from . import anchor_view as view
 from .anchor_form import DATA, METHOD, OUTPUT, Host, Request
@@ -59,8 +59,8 @@ def _host(model_name: Any, model_path: Any, template: Any) -> Host:
 
 def start_anchor(board: Board, form: dict[str, Any], model_name: Any, model_path: Any, template: Any) -> Request:
     """Starts the run of a form; the request comes back with what was wrong, if anything was."""
-    if (busy := _busy(board)) is not None:
-        return busy
+    if (refused := _refused(board, beside=bool(form.get("dba_anchor_beside")))) is not None:
+        return refused
     try:
         request = forms.read_form(form, _host(model_name, model_path, template))
         if request.arguments is not None and request.folder is not None:
@@ -72,20 +72,26 @@ def start_anchor(board: Board, form: dict[str, Any], model_name: Any, model_path
     return request
 
 
-def _busy(board: Board) -> Request | None:
+def _refused(board: Board, *, beside: bool) -> Request | None:
+    """Why nothing may start now; ``beside``: whether a training on the same device is no reason."""
     if board.demo_mode:
         return forms.in_group(OUTPUT, "dba_demo")
     if jobs.running(KIND):
         return forms.in_group(OUTPUT, "dba_anchor_busy")
-    if getattr(board.engine.runner, "running", False):
-        return forms.in_group(OUTPUT, "dba_anchor_train_busy")
+    if beside:
+        return None
+    tick = "dba_anchor_beside"
+    if found := busy.others(OUTPUT, tick, cpu=not is_accelerator_available(), kinds=(busy.TRAIN,)):
+        return Request(tuple(found))
+    if getattr(board.engine.runner, "running", False):  # one without DBA, or an evaluation: the host's own child
+        return forms.in_group(OUTPUT, "dba_anchor_train_busy", label=tick)
     return None
 
 
-def resume_anchor(board: Board) -> Request:
+def resume_anchor(board: Board, *, beside: bool = False) -> Request:
     """Lets the last run go on where it stopped, with the arguments that it was started with."""
-    if (busy := _busy(board)) is not None:
-        return busy
+    if (refused := _refused(board, beside=beside)) is not None:
+        return refused
     job = jobs.latest(KIND)
     arguments = jobs.arguments_of(job.folder) if job is not None else {}
     if job is None or not arguments:

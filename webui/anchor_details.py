@@ -14,6 +14,7 @@ from llamafactory_dba.anchor.config import AnchorConfig
 from .anchors import FoundAnchor, look_at
 from .locales import message
 from .markup import BAD, CELL, FAINT, GOOD, say, size_of
+from .problems import say_all
 
 
 PLAIN = "border:0"  # against gradio's borders around tables in prose
@@ -109,7 +110,8 @@ def _row(item: FoundAnchor, lang: str | None) -> str:
         size_of(item.bytes) if item.bytes else "",
         escape(item.created[:16].replace("T", " ")),
     ]
-    why = f'<span style="color:{colour};font-weight:600">{sign}</span> {say(item.key, lang, reason=item.reason)}'
+    reason = say_all(item.differences, lang) or item.reason
+    why = f'<span style="color:{colour};font-weight:600">{sign}</span> {say(item.key, lang, reason=reason)}'
     first = f'<td style="{CELL};min-width:180px;max-width:380px;overflow-wrap:anywhere">{why}</td>'
     return (
         '<tr style="border:0">'

@@ -9,9 +9,12 @@ from llamafactory_dba.anchor.config import CONFIG, AnchorConfig, read_config
 from llamafactory_dba.anchor.differences import compare, same_values, without_added_rows
 from llamafactory_dba.anchor.fingerprint import find_model, fingerprint_folder
 
+from .misfit_words import in_words
+from .problems import Problem
 
-def misfit(folder: Path, config: AnchorConfig, model: str, *, allow_added: bool = False) -> str:
-    """What differs between the anchor's base model and this one, in words; empty if they are one model.
+
+def misfit(folder: Path, config: AnchorConfig, model: str, *, allow_added: bool = False) -> tuple[Problem, ...]:
+    """What differs between the anchor's base model and this one, to be said; empty if they are one model.
 
     Args:
         folder: of the anchor.
@@ -21,15 +24,17 @@ def misfit(folder: Path, config: AnchorConfig, model: str, *, allow_added: bool 
     """
     place = find_model(model)
     if place is None:
-        return ""
+        return ()
     stamps = tuple(sorted((path.name, path.stat().st_mtime_ns) for path in place.iterdir() if path.is_file()))
     return _misfit(str(folder), (folder / CONFIG).stat().st_mtime_ns, str(place), stamps, allow_added)
 
 
 @lru_cache(maxsize=256)
-def _misfit(folder: str, header: int, model: str, stamps: tuple[tuple[str, int], ...], allow_added: bool) -> str:
+def _misfit(
+    folder: str, header: int, model: str, stamps: tuple[tuple[str, int], ...], allow_added: bool
+) -> tuple[Problem, ...]:
     config = read_config(folder)
     found, rows = without_added_rows(config.fingerprint, model)
     if same_values(config.fingerprint, found) and (allow_added or not rows):
-        return ""
-    return "; ".join(compare(config.fingerprint, fingerprint_folder(model)))
+        return ()
+    return tuple(in_words(sentence) for sentence in compare(config.fingerprint, fingerprint_folder(model)))

@@ -36,6 +36,7 @@ FORM = (
     "dba_anchor_out",
     "dba_anchor_overwrite",
     "dba_anchor_with_board",
+    "dba_anchor_beside",
 )
 Elements = dict[str, Any]
 
@@ -103,6 +104,7 @@ def _form(elems: Elements) -> None:
             _choice(elems, "dba_anchor_dtype", DTYPES)
             _make(elems, gr.Checkbox, "dba_anchor_with_curvature", value=False, min_width=160)
             _make(elems, gr.Checkbox, "dba_anchor_with_board", value=False, min_width=160)
+            _make(elems, gr.Checkbox, "dba_anchor_beside", value=False, min_width=160)
     _make(elems, gr.HTML, METHOD)
     with gr.Row():
         _make(elems, gr.Textbox, "dba_anchor_out", scale=3, min_width=240)
@@ -152,8 +154,8 @@ def _wire(board: Board, elems: Elements) -> None:
         request = actions.start_anchor(board, dict(zip(FORM, values, strict=True)), name, path, template)
         return actions.say_problems(request, lang)
 
-    def resume_anchor(lang: str | None) -> list[str]:
-        return actions.say_problems(actions.resume_anchor(board), lang)
+    def resume_anchor(lang: str | None, beside: Any) -> list[str]:
+        return actions.say_problems(actions.resume_anchor(board, beside=bool(beside)), lang)
 
     def pull_anchor(lang: str | None, hub_id: Any, out: Any) -> str:
         return actions.pull_anchor(board, lang, hub_id, out)
@@ -165,7 +167,9 @@ def _wire(board: Board, elems: Elements) -> None:
     timer.tick(**after)
     elems["dba_anchor_start_btn"].click(start_anchor, [board.lang, *host, *form], problems, **quiet).then(**after)
     elems["dba_anchor_stop_btn"].click(actions.stop_anchor, None, None, **quiet).then(**after)
-    elems["dba_anchor_resume_btn"].click(resume_anchor, [board.lang], problems, **quiet).then(**after)
+    elems["dba_anchor_resume_btn"].click(
+        resume_anchor, [board.lang, elems["dba_anchor_beside"]], problems, **quiet
+    ).then(**after)
     elems["dba_anchor_refresh_btn"].click(dict, None, seen, **quiet).then(**after)
     pull = [board.lang, elems["dba_anchor_hub_id"], elems["dba_anchor_pull_out"]]
     elems["dba_anchor_pull_btn"].click(pull_anchor, pull, elems["dba_anchor_pull_status"], **quiet)

@@ -19,6 +19,7 @@ from llamafactory_dba.errors import DBAError
 from .anchor_fit import misfit
 from .paths import roots as default_roots
 from .paths import shorten
+from .problems import Problem
 
 
 FOLDERS = 20_000  # how many are looked into
@@ -34,7 +35,8 @@ class FoundAnchor:
         folder: as a run's `dba_anchor_path` takes it, relative to the current directory where it lies in there.
         fits: whether a training of the model takes it, as far as the files tell.
         key: of the message in `locales` that says why; its field is ``reason``.
-        reason: what differs, or what is wrong with the anchor, in English; "" where it fits.
+        reason: what is wrong with the anchor, in English; "" where it fits.
+        differences: between its base model and the chosen one.
         config: None for a folder whose header cannot be read.
         half_cosine: the last one; None for a merged anchor.
         hub_id: where it is from, ``owner/name@commit``; "" if it was made here.
@@ -45,6 +47,7 @@ class FoundAnchor:
     fits: bool
     key: str
     reason: str = ""
+    differences: tuple[Problem, ...] = ()
     config: AnchorConfig | None = None
     rank: int = 0
     samples: int = 0
@@ -77,12 +80,13 @@ def look_at(folder: Path, model_path: str | None) -> FoundAnchor:
         origin, size = read_origin(folder), weight_bytes(folder)
     except (DBAError, OSError, ValueError) as error:
         return FoundAnchor(shown, False, "dba_fit_broken", short(error))
-    key, reason = _fit(folder, config, model_path)
+    key, reason, differences = _fit(folder, config, model_path)
     return FoundAnchor(
         folder=shown,
         fits=key in ("dba_fit_same", "dba_fit_by_name"),
         key=key,
         reason=reason,
+        differences=differences,
         config=config,
         rank=config.rank,
         samples=config.data.samples,
@@ -94,21 +98,21 @@ def look_at(folder: Path, model_path: str | None) -> FoundAnchor:
     )
 
 
-def _fit(folder: Path, config: AnchorConfig, model_path: str | None) -> tuple[str, str]:
-    """Key of the message and what differs."""
+def _fit(folder: Path, config: AnchorConfig, model_path: str | None) -> tuple[str, str, tuple[Problem, ...]]:
+    """Key of the message, its reason, and what differs."""
     if not model_path:
-        return "dba_fit_no_model", ""
+        return "dba_fit_no_model", "", ()
     try:
         place = find_model(model_path)
         # other formats of weights are compared by a training once it has loaded them
         if place is not None and config.fingerprint.known and any(place.glob("*.safetensors")):
-            reason = misfit(folder, config, model_path)
-            return ("dba_fit_other", reason) if reason else ("dba_fit_same", "")
+            found = misfit(folder, config, model_path)
+            return ("dba_fit_other" if found else "dba_fit_same"), "", found
     except (DBAError, OSError, ValueError) as error:
-        return "dba_fit_model_broken", short(error)
+        return "dba_fit_model_broken", short(error), ()
     # a model that has yet to be downloaded, for one: only the names can be compared, and the training looks again
     same = config.base_model.id.rstrip("/").split("/")[-1] == model_path.rstrip("/").split("/")[-1]
-    return ("dba_fit_by_name", "") if same else ("dba_fit_other_name", config.base_model.id)
+    return ("dba_fit_by_name", "", ()) if same else ("dba_fit_other_name", config.base_model.id, ())
 
 
 def pull_command(hub_id: str, out: Path, *, overwrite: bool = False) -> list[str]:

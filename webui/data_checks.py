@@ -50,41 +50,41 @@ def read_info(dataset_dir: str) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def broken(path: Path) -> str | None:
+def broken(path: Path) -> Problem | None:
     """Why a data file cannot be read; None if nothing speaks against it. Only files of JSON are looked into."""
     try:
         if path.is_dir():
-            return None if any(path.iterdir()) else f"{path} is empty"
+            return None if any(path.iterdir()) else Problem("", "dba_file_empty", {"path": path})
         if not path.exists():
-            return f"{path} is not there"
+            return Problem("", "dba_file_missing", {"path": path})
         if path.stat().st_size == 0:
-            return f"{path} is empty"
+            return Problem("", "dba_file_empty", {"path": path})
         if path.suffix == ".jsonl":
             return _broken_lines(path)
         if path.suffix == ".json" and path.stat().st_size <= WHOLE_FILE:
             return _broken_json(path)
     except (OSError, UnicodeDecodeError) as error:
-        return f"{path}: {error}"
+        return Problem("", text=f"{path}: {error}")
     return None
 
 
-def _broken_lines(path: Path) -> str | None:
+def _broken_lines(path: Path) -> Problem | None:
     with path.open(encoding="utf-8") as file:
         for number, line in zip(range(1, FIRST_LINES + 1), file, strict=False):
             try:
                 json.loads(line)
             except ValueError as error:
                 if line.strip():
-                    return f"{path}, line {number}: {error}"
+                    return Problem("", "dba_file_line", {"path": path, "number": number, "error": error})
     return None
 
 
-def _broken_json(path: Path) -> str | None:
+def _broken_json(path: Path) -> Problem | None:
     """The host also takes a .json file with an object per line."""
     text = path.read_text(encoding="utf-8")
     try:
         json.loads(text)
     except ValueError as error:
         if (lines := _broken_lines(path)) is not None:
-            return f"{path}: {error}" if text.lstrip().startswith("[") else lines
+            return Problem("", text=f"{path}: {error}") if text.lstrip().startswith("[") else lines
     return None

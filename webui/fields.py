@@ -44,7 +44,9 @@ DEFAULTS: Form = {
     "dba_train_gauge_score": DEFAULT.dba_gauge_score,
     "dba_train_gauge_patience": DEFAULT.dba_gauge_patience,
     "dba_train_gauge_keep_best": DEFAULT.dba_gauge_keep_best,
-    "dba_train_with_board": False,  # the run ends with the board; no argument of the training
+    # no arguments of the training: the run ends with the board; it may share its device with another run
+    "dba_train_with_board": False,
+    "dba_train_beside": False,
 }
 
 # fields that are one argument each, as they are

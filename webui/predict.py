@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
 
 from llamafactory_dba.errors import DBAError
+from llamafactory_dba.methods.registry import VARIANTS, WITHOUT_ANCHOR
 
 from . import probe_run
 from .board import Board
-from .fields import to_arguments
+from .fields import DEFAULT, to_arguments
 from .locales import message
 from .problems import MAIN
 from .runner import form_of, host_of
@@ -67,8 +68,9 @@ def _predict(board: Board, data: dict[Any, Any], batches: int, lang: str) -> Ite
         yield message("dba_probe_busy", lang)
         return
     form = {**form_of(board, data), "dba_train_enabled": True}
-    if form["dba_train_variant"] != "paper":
-        yield message("dba_probe_paper", lang)
+    variant = form["dba_train_variant"]
+    if variant in WITHOUT_ANCHOR:
+        yield message("dba_probe_no_anchor", lang, variant=variant)
         return
     found = [problem for problem in problems(form, host_of(board, data)) if problem.row == MAIN]
     error = board.engine.runner._initialize(data, True, True)  # what the host itself misses: model, data, output
@@ -76,9 +78,17 @@ def _predict(board: Board, data: dict[Any, Any], batches: int, lang: str) -> Ite
         yield "\n\n".join(f"⚠️ {text}" for text in [error, *(problem.say(lang) for problem in found)] if text)
         return
     arguments = {**board.engine.runner._parse_train_args(data), **to_arguments(form)}
-    arguments = {name: value for name, value in arguments.items() if value not in (None, "")}
-    for progress in probe_run.run(arguments, min(max(batches, 1), MOST)):
+    for progress in probe_run.run(measured(arguments), min(max(batches, 1), MOST)):
         if progress.result is None:
             yield message("dba_probe_running", lang, seconds=int(progress.seconds))
         else:
-            yield probe_run.rows(progress.result, lang)
+            yield probe_run.rows(progress.result, lang, variant)
+
+
+def measured(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What the probe is given: it knows the paper's method only, and of another variant looks at data and anchor."""
+    kept = {name: value for name, value in arguments.items() if value not in (None, "")}
+    if kept.get("dba_variant", DEFAULT.dba_variant) == DEFAULT.dba_variant:
+        return kept
+    own = tuple(f"dba_{name}_" for name in VARIANTS)
+    return {name: value for name, value in kept.items() if name != "dba_variant" and not name.startswith(own)}

@@ -17,12 +17,14 @@ import yaml
 
 from llamafactory_dba.errors import DBAError
 
+from .fields import DEFAULT
 from .job_log import reason_of
 from .jobs import without_secrets
 from .locales import message
 from .supervise import hide, secrets_of
 
 
+PAPER = DEFAULT.dba_variant
 POLL = 0.5  # seconds
 COMMAND = (sys.executable, "-m", "llamafactory_dba.cli", "anchor", "probe")
 
@@ -82,23 +84,31 @@ def _read(code: int, out: Path, log: Path) -> dict[str, Any]:
     return dict(result)
 
 
-def rows(result: Mapping[str, Any], lang: str | None) -> str:
-    """What was found, as a Markdown table in the page's language, and the package's sentences on it (English)."""
+def rows(result: Mapping[str, Any], lang: str | None, variant: str = PAPER) -> str:
+    """What was found, as a Markdown table in the page's language, and the package's sentences on it (English).
+
+    Args:
+        result: the probe's JSON.
+        lang: of the page.
+        variant: of the training; those beside the paper's have no λ and no γ, which the package's advice is about.
+    """
     settings, plan = result["settings"], result["plan"]
-    table = [
-        ("similarity", _spread(result["similarity"], ".4f")),
-        ("cosine", _spread(result["cosine"], "+.4f")),
-        ("correction", f"{_spread(result['correction'], '.3g')} (≤ {1 / settings['base_correction']:g})"),
-        ("boost", f"{plan['initial_boost']:.3g}"),
-        ("steps", f"{settings['total_steps']} × {settings['global_batch']}"),
-    ]
+    table = [("similarity", _spread(result["similarity"], ".4f")), ("cosine", _spread(result["cosine"], "+.4f"))]
+    if variant == PAPER:
+        table += [
+            ("correction", f"{_spread(result['correction'], '.3g')} (≤ {1 / settings['base_correction']:g})"),
+            ("boost", f"{plan['initial_boost']:.3g}"),
+        ]
+    table.append(("steps", f"{settings['total_steps']} × {settings['global_batch']}"))
     if plan["rates"] is not None:
         table.append(("rate", _rates(plan["rates"])))
-    if plan["corrected_rates"] is not None and settings["use_correction"]:
+    if plan["corrected_rates"] is not None and settings["use_correction"] and variant == PAPER:
         table.append(("effective", _rates(plan["corrected_rates"])))
     lines = [f"| {message('dba_probe_what', lang)} | {message('dba_probe_value', lang)} |", "|---|---|"]
     lines += [f"| {message(f'dba_probe_{name}', lang)} | {value} |" for name, value in table]
     said = [f"- {sentence}" for sentence in (*result["notes"], *result["advice"])]
+    if variant != PAPER:
+        said = [message("dba_probe_other", lang, variant=variant)]
     return "\n".join([message("dba_probe_done", lang, batches=len(result["batches"])), "", *lines, "", *said])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .locales import LOCALES, message
@@ -21,14 +21,27 @@ class Problem(NamedTuple):
     text: str = ""
 
     def say(self, lang: str | None) -> str:
-        """In the page's language. A ``label`` that is the name of an element stands for that element's label."""
+        """In the page's language.
+
+        A ``label`` that is the name of an element stands for that element's label; a field may be a problem itself,
+        or several, which are its reasons.
+        """
         if not self.key:
             return self.text
-        shown = {
-            name: LOCALES[value][lang or "en"]["label"] if name == "label" and value in LOCALES else value
-            for name, value in self.fields.items()
-        }
-        return message(self.key, lang, **shown)
+        return message(self.key, lang, **{name: _shown(name, value, lang) for name, value in self.fields.items()})
+
+
+def _shown(name: str, value: Any, lang: str | None) -> Any:
+    if name == "label" and value in LOCALES:
+        return LOCALES[value][lang or "en"]["label"]
+    if isinstance(value, Problem):
+        return value.say(lang)
+    return say_all(value, lang) if isinstance(value, tuple) else value
+
+
+def say_all(reasons: Sequence[Problem], lang: str | None) -> str:
+    """Several reasons in one sentence."""
+    return "; ".join(reason.say(lang) for reason in reasons)
 
 
 def by_row(found: list[Problem], lang: str | None) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -13,14 +12,17 @@ from typing import Any
 import gradio as gr
 from llamafactory.extras import logging
 from llamafactory.extras.constants import LLAMABOARD_CONFIG, TRAINING_STAGES
+from llamafactory.extras.misc import is_accelerator_available
 from llamafactory.webui import common
 from llamafactory.webui import runner as host
 
 from llamafactory_dba.errors import DBAError
 
-from . import child, jobs
+from . import busy, child, jobs
 from .board import Board
 from .fields import DEFAULTS, NAMES, Form, into_extra, out_of_extra, to_arguments
+from .host_log import patient
+from .problems import MAIN, Problem
 from .train_checks import Host, problems
 
 
@@ -32,7 +34,7 @@ _starting: ContextVar[Board | None] = ContextVar("starting", default=None)  # wh
 
 
 def join_runner(board: Board) -> None:
-    """Wrap the methods of this board's runner; `_clean_cmd` and `Popen` of the host's modules once for all."""
+    """Wrap the methods of this board's runner; three functions of the host's modules once for all."""
     _patch_modules()
     runner = board.engine.runner
     _join_arguments(board, runner)
@@ -69,16 +71,24 @@ def host_of(board: Board, data: dict[Any, Any]) -> Host:
         dataset=tuple(get("train.dataset") or ()),
         deepspeed=get("train.ds_stage") != "none",
         use_badam=bool(get("train.use_badam")),
-        extra=_names(get(EXTRA)),
+        extra=tuple(extra := _read(get(EXTRA))),
+        cpu=extra.get("use_cpu") is True or not is_accelerator_available(),
     )
 
 
-def _names(extra: str | None) -> tuple[str, ...]:
+def _read(extra: str | None) -> dict[str, Any]:
     try:
         content = json.loads(extra or "{}")
     except ValueError:  # the host says so when Start is pressed
-        return ()
-    return tuple(content) if isinstance(content, dict) else ()
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def found_problems(board: Board, data: dict[Any, Any]) -> list[Problem]:
+    """Everything that keeps Start from starting: what is wrong with the form, and what runs on the same device."""
+    form, host = form_of(board, data), host_of(board, data)
+    found = problems(form, host)
+    return found if form["dba_train_beside"] else [*found, *busy.others(MAIN, "dba_train_beside", cpu=host.cpu)]
 
 
 def _join_arguments(board: Board, runner: Any) -> None:
@@ -89,8 +99,7 @@ def _join_arguments(board: Board, runner: Any) -> None:
         if error or not do_train or from_preview:
             return str(error)
         lang = data[board.lang]
-        found = problems(form_of(board, data), host_of(board, data))
-        return "\n\n".join(problem.say(lang) for problem in found)
+        return "\n\n".join(problem.say(lang) for problem in found_problems(board, data))
 
     def _parse_train_args(data: dict[Any, Any]) -> dict[str, Any]:
         args: dict[str, Any] = parse(data)
@@ -157,23 +166,13 @@ def _join_process(board: Board, runner: Any) -> None:
         yield from steps
 
     def watched() -> Iterator[dict[Any, Any]]:
-        aborted = False
-        while True:
-            steps = monitor()
-            try:
-                for number, update in enumerate(steps):
-                    runner.aborted = runner.aborted or (aborted and not number)  # the host forgets it at the start
-                    yield update
-                return
-            except json.JSONDecodeError:  # the host read a line that was being written
-                aborted = runner.aborted
-                time.sleep(0.5)
-            except (AttributeError, TypeError):
-                if runner.trainer is not None:
-                    raise
-                # another page has seen the end, and has told the runner to forget it
-                yield {board.get("train.progress_bar"): gr.Slider(visible=False)}
-                return
+        try:
+            yield from monitor()
+        except (AttributeError, TypeError):
+            if runner.trainer is not None:
+                raise
+            # another page has seen the end, and has told the runner to forget it
+            yield {board.get("train.progress_bar"): gr.Slider(visible=False)}
 
     def set_abort() -> None:
         if isinstance(runner.trainer, child.Child):
@@ -231,3 +230,4 @@ def _patch_modules() -> None:
 
     setattr(_clean_cmd, MARK, True)
     common._clean_cmd, host.Popen = _clean_cmd, open_process
+    host.get_trainer_info = patient(host.get_trainer_info)

@@ -51,6 +51,7 @@ class Host(NamedTuple):
     deepspeed: bool = False
     use_badam: bool = False
     extra: tuple[str, ...] = ()  # names among the extra arguments
+    cpu: bool = False  # whether it computes on the processor
 
 
 class Rule(NamedTuple):
@@ -137,7 +138,8 @@ def _output_problems(host: Host) -> list[Problem]:
     try:
         resolve(host.output_dir, for_writing=True)
     except NotAllowed as error:
-        return [Problem(MAIN, "dba_bad_output", {"reason": str(error.what), "path": host.output_dir})]
+        reason = Problem(MAIN, error.key, error.fields)
+        return [Problem(MAIN, "dba_bad_output", {"reason": reason, "path": host.output_dir})]
     return []
 
 

@@ -45,4 +45,5 @@ def create_train_fields() -> dict[str, Any]:
     add(gr.Number, "dba_train_gauge_patience", step=1)
     add(gr.Checkbox, "dba_train_gauge_keep_best")
     add(gr.Checkbox, "dba_train_with_board")
+    add(gr.Checkbox, "dba_train_beside")
     return fields

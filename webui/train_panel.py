@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
@@ -15,8 +16,7 @@ from .locales import message
 from .predict import create_predict
 from .presets import PRESETS, host_values
 from .problems import GAUGE, MAIN, MORE, by_row
-from .runner import form_of, host_of
-from .train_checks import problems
+from .runner import found_problems
 
 
 # host fields that a check depends on
@@ -68,7 +68,7 @@ def create_train_panel(board: Board) -> dict[str, Any]:
         with gr.Row():
             show("dba_train_general", "dba_train_general_samples")
         with gr.Row():
-            show("dba_train_added_tokens", "dba_train_record", "dba_train_with_board")
+            show("dba_train_added_tokens", "dba_train_record", "dba_train_with_board", "dba_train_beside")
         elems[MORE] = gr.Markdown(elem_id=MORE)
     with gr.Accordion(open=False) as elems["dba_train_gauge"]:
         with gr.Row():
@@ -100,12 +100,11 @@ def _bind_checks(board: Board, elems: dict[str, Any]) -> None:
     watched = [board.get(name) for name in WATCHED]
 
     def check_train(data: dict[Any, Any]) -> list[str]:
-        form = form_of(board, data)
-        found = problems(form, host_of(board, data))
-        return list(by_row(found, data[board.lang]).values())
+        return list(by_row(found_problems(board, data), data[board.lang]).values())
 
     gr.on(
-        [elem.change for elem in (*board.train_fields.values(), *watched)],
+        # when the tab is opened, too: another run may have begun or ended since
+        [board.elems["dba_tab_train"].select, *(elem.change for elem in (*board.train_fields.values(), *watched))],
         check_train,
         {*board.train_fields.values(), *watched},
         rows,
@@ -167,13 +166,18 @@ def _bind_presets(board: Board, elems: dict[str, Any]) -> None:
 def _bind_buttons(board: Board, elems: dict[str, Any]) -> None:
     """The same functions as the Train tab's buttons."""
     runner = board.engine.runner
-    box = board.get("train.output_box")
+    box, command = board.get("train.output_box"), elems["dba_train_command"]
 
     def preview_dba(data: dict[Any, Any]) -> str:
         return str(next(iter(runner.preview_train(data)))[box])
 
-    elems["dba_train_preview_btn"].click(
-        preview_dba, board.train_inputs, [elems["dba_train_command"]], concurrency_limit=None
-    )
-    elems["dba_train_start_btn"].click(runner.run_train, board.train_inputs, board.train_outputs)
+    elems["dba_train_preview_btn"].click(preview_dba, board.train_inputs, [command], concurrency_limit=None)
+
+    def start_dba(data: dict[Any, Any]) -> Iterator[dict[Any, Any]]:
+        """The host says what is wrong in its own tab, which nobody sees from here: said below the buttons, too."""
+        for update in runner.run_train(data):
+            refused = set(update) == {box}
+            yield {**update, command: f"⚠️ {update[box]}" if refused else ""}
+
+    elems["dba_train_start_btn"].click(start_dba, board.train_inputs, [*board.train_outputs, command])
     elems["dba_train_stop_btn"].click(runner.set_abort)

@@ -12,6 +12,7 @@ from llamafactory_dba.errors import AnchorError
 from llamafactory_dba.webui import anchor_details, anchors, paths
 from llamafactory_dba.webui.anchors import find, look_at, pull_command
 from llamafactory_dba.webui.locales import LANGUAGES
+from llamafactory_dba.webui.problems import say_all
 
 
 @pytest.fixture
@@ -37,7 +38,10 @@ def test_an_anchor_of_another_model_does_not_and_comes_last(here):
     support.build_model(here / "other", seed=1)
     shutil.copytree(here / "saves" / "anchors" / "mine", here / "saves" / "anchors" / "zz")
     (found, _) = find("other")
-    assert not found.fits and found.key == "dba_fit_other" and "other values in" in found.reason
+    assert not found.fits and found.key == "dba_fit_other" and "other values in" in say_all(found.differences, "en")
+    assert "数值不同" in anchor_details.table([found], "zh") and "other values" not in anchor_details.table(
+        [found], "zh"
+    )
     broken = here / "saves" / "anchors" / "broken"
     shutil.copytree(here / "saves" / "anchors" / "mine", broken)
     (broken / CONFIG).write_text("{", encoding="utf-8")
@@ -47,7 +51,7 @@ def test_an_anchor_of_another_model_does_not_and_comes_last(here):
 def test_a_model_with_more_tokens_does_not_fit(here):
     support.build_model(here / "longer", extra_tokens=8)
     (found,) = find("longer")
-    assert not found.fits and "279 when the anchor was made, 287 here" in found.reason
+    assert not found.fits and "279 when the anchor was made, 287 here" in say_all(found.differences, None)
 
 
 @pytest.mark.parametrize(

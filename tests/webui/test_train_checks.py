@@ -81,6 +81,12 @@ def test_what_the_host_says_is_looked_at(here, changes, key):
     assert found[0].row == MAIN
 
 
+def test_why_an_output_folder_cannot_be_used_is_said_in_the_page_s_language(here):
+    (found,) = problems(form(), host(output_dir="/etc/out"))
+    assert "leads out of the folders" in found.say("en")
+    assert "leads out" not in found.say("ru") and "ведёт за пределы" in found.say("ru")
+
+
 @pytest.mark.parametrize(
     ("anchor", "key"),
     [
@@ -106,7 +112,8 @@ def test_an_anchor_of_another_model_is_told_with_the_reason(here, tmp_path):
     support.build_model(tmp_path / "other", seed=1)
     (found,) = problems(form(), host(model_path="other"))
     assert found.key == "dba_anchor_other"
-    assert "other values" in found.fields["reason"]
+    assert "other values" in found.say("en")
+    assert "値が異なる" in found.say("ja") and "other values" not in found.say("ja")
 
 
 def test_a_damaged_header_is_told(here):
@@ -127,6 +134,12 @@ def test_a_data_set_with_a_broken_file_is_told(here):
     (found,) = problems(form(), host())
     assert found.key == "dba_data_broken"
     assert "domain.json" in found.say("ko")
+    (here / "data" / "domain.json").write_text("", encoding="utf-8")
+    (found,) = problems(form(), host())
+    assert "비어 있습니다" in found.say("ko") and "is empty" not in found.say("ko")
+    (here / "data" / "domain.json").unlink()
+    (found,) = problems(form(), host())
+    assert "domain.json нет" in found.say("ru")
 
 
 def test_files_with_one_object_per_line_are_no_problem(here):

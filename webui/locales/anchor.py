@@ -207,6 +207,22 @@ LOCALES = {
             "そうでなければボードを閉じても実行は続き、後で起動したボードに再び表示されます。",
         ),
     ),
+    "dba_anchor_beside": element(
+        label=Five(
+            "Start beside other runs",
+            "Запускать рядом с другими",
+            "允许与其他任务同时运行",
+            "다른 실행과 함께 시작",
+            "ほかの実行と同時に開始",
+        ),
+        info=Five(
+            "Otherwise nothing starts while a training runs on the same device, whose memory they would share.",
+            "Иначе запуск не начнётся, пока идёт обучение на том же устройстве: память у них общая.",
+            "否则，当训练占用同一设备（共享显存）时不会开始。",
+            "끄면 같은 장치에서 훈련이 실행되는 동안 시작하지 않습니다(메모리를 나눠 쓰기 때문입니다).",
+            "オフの場合、同じデバイスで学習が実行されている間は開始しません（メモリを共有するため）。",
+        ),
+    ),
     "dba_anchor_start_btn": element(value=Five("Start", "Запустить", "开始", "시작", "開始")),
     "dba_anchor_stop_btn": element(value=Five("Stop", "Остановить", "停止", "중지", "停止")),
     "dba_anchor_resume_btn": element(value=Five("Resume", "Продолжить", "继续", "재개", "再開")),

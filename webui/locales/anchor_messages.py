@@ -19,11 +19,11 @@ ALERTS = {
         "すでにアンカーを計算中です。先に停止してください。",
     ),
     "dba_anchor_train_busy": alert(
-        "A training is running on this board; wait for it, or abort it first.",
-        "На этой доске идёт обучение; дождитесь его или прервите.",
-        "面板上有训练正在运行，请等待或先中止。",
-        "이 보드에서 훈련이 실행 중입니다. 기다리거나 먼저 중단하세요.",
-        "このボードで学習が実行中です。終了を待つか中断してください。",
+        "A training or an evaluation is running on this board; wait for it, abort it, or tick “{label}”.",
+        "На этой доске идёт обучение или оценка; дождитесь конца, прервите или отметьте «{label}».",
+        "面板上正在训练或评估：请等待、先中止，或勾选“{label}”。",
+        "이 보드에서 훈련이나 평가가 실행 중입니다. 기다리거나 중단하거나 “{label}”을(를) 선택하세요.",
+        "このボードで学習または評価が実行中です。終了を待つか、中断するか、「{label}」を選んでください。",
     ),
     "dba_anchor_start_failed": alert(
         "It could not be started: {reason}",

@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
+from .misfit import MISFITS
 from .words import alert
 
 
 MESSAGES = {
+    **MISFITS,
+    # --- what is under way already
+    "dba_busy_anchor": alert(
+        "An anchor is being computed in {folder} on the same device. Two runs share its memory and slow each other "
+        "down; either may end for lack of memory. Wait for it, stop it in the tab Anchor, or tick “{label}”.",
+        "На том же устройстве вычисляется якорь ({folder}). Два запуска делят память и замедляют друг друга; любому "
+        "может не хватить памяти. Дождитесь конца, остановите его на вкладке «Якорь» или отметьте «{label}».",
+        "同一设备上正在计算锚点（{folder}）。两个任务共享内存并互相拖慢，任何一个都可能因内存不足而结束。请等待、在“锚点”"
+        "标签页中停止它，或勾选“{label}”。",
+        "같은 장치에서 앵커를 계산하고 있습니다({folder}). 두 실행은 메모리를 나눠 쓰고 서로 느려지며, 메모리 부족으로 끝날 "
+        "수 있습니다. 기다리거나 앵커 탭에서 중지하거나 “{label}”을(를) 선택하세요.",
+        "同じデバイスでアンカーを計算中です（{folder}）。メモリを共有して互いに遅くなり、メモリ不足で終わることもあります。"
+        "終了を待つか、アンカータブで停止するか、「{label}」を選んでください。",
+    ),
+    "dba_busy_train": alert(
+        "A training is running in {folder} on the same device. Two runs share its memory and slow each other down; "
+        "either may end for lack of memory. Wait for it, abort it, or tick “{label}”.",
+        "На том же устройстве идёт обучение ({folder}). Два запуска делят память и замедляют друг друга; любому может "
+        "не хватить памяти. Дождитесь конца, прервите его или отметьте «{label}».",
+        "同一设备上正在训练（{folder}）。两个任务共享内存并互相拖慢，任何一个都可能因内存不足而结束。请等待、中止它，或勾选"
+        "“{label}”。",
+        "같은 장치에서 훈련이 실행 중입니다({folder}). 두 실행은 메모리를 나눠 쓰고 서로 느려지며, 메모리 부족으로 끝날 수 "
+        "있습니다. 기다리거나 중단하거나 “{label}”을(를) 선택하세요.",
+        "同じデバイスで学習が実行中です（{folder}）。メモリを共有して互いに遅くなり、メモリ不足で終わることもあります。終了を"
+        "待つか、中断するか、「{label}」を選んでください。",
+    ),
     # --- paths
     "dba_path_empty": alert(
         "No path is given.",

@@ -231,6 +231,22 @@ LOCALES = {
             "オフならボードが終了しても DBA の学習は続き、次のボードに表示されます。",
         ),
     ),
+    "dba_train_beside": element(
+        label=Five(
+            "Start beside other runs",
+            "Запускать рядом с другими",
+            "允许与其他任务同时运行",
+            "다른 실행과 함께 시작",
+            "ほかの実行と同時に開始",
+        ),
+        info=Five(
+            "Otherwise nothing starts while an anchor is computed or another training runs on the same device, whose memory they would share.",
+            "Иначе запуск не начнётся, пока вычисляется якорь или идёт другое обучение на том же устройстве: память у них общая.",
+            "否则，当锚点计算或其他训练占用同一设备（共享显存）时不会开始。",
+            "끄면 같은 장치에서 앵커 계산이나 다른 훈련이 실행되는 동안 시작하지 않습니다(메모리를 나눠 쓰기 때문입니다).",
+            "オフの場合、同じデバイスでアンカーの計算や別の学習が実行されている間は開始しません（メモリを共有するため）。",
+        ),
+    ),
     "dba_train_gauge": element(label=Five("Live gauge", "Живой датчик", "实时测量", "실시간 측정", "ライブゲージ")),
     "dba_train_gauge_steps": element(
         label=Five("Measure every", "Измерять каждые", "测量间隔", "측정 간격", "測定の間隔"),

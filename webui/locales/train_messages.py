@@ -260,12 +260,24 @@ ALERTS = {
         "이 보드에서 훈련 중입니다. 끝난 뒤 예측하세요.",
         "このボードで学習中です。終わってから予測してください。",
     ),
-    "dba_probe_paper": alert(
-        "Only the variant “paper” can be predicted: the others use no boost and no correction.",
-        "Прогноз возможен только для варианта «paper»: другие не используют усиление и коррекцию.",
-        "只能预测变体 “paper”：其他变体不使用增强和校正。",
-        "예측은 “paper” 변형만 가능합니다: 다른 변형은 부스트와 보정을 쓰지 않습니다.",
-        "予測できるのは「paper」だけです。ほかはブーストも補正も使いません。",
+    "dba_probe_no_anchor": alert(
+        "The variant {variant} reads no anchor, so there is nothing to compare the domain with.",
+        "Вариант {variant} не использует якорь, поэтому сравнивать данные домена не с чем.",
+        "变体 {variant} 不读取锚点，因此领域数据没有可比较的对象。",
+        "{variant} 변형은 앵커를 읽지 않으므로 도메인을 비교할 대상이 없습니다.",
+        "{variant} はアンカーを読まないため、ドメインと比べるものがありません。",
+    ),
+    "dba_probe_other": alert(
+        "The variant {variant} uses neither the boost γ nor the correction λ, so they are left out. The signed cosine "
+        "says how the domain pulls: below zero it works against the general data, near zero neither way.",
+        "Вариант {variant} не использует ни усиление γ, ни коррекцию λ, поэтому их здесь нет. Косинус со знаком "
+        "показывает, куда тянет домен: ниже нуля — против общих данных, около нуля — ни туда ни сюда.",
+        "变体 {variant} 不使用增强 γ 和校正 λ，因此不列出。带符号余弦表示领域数据的方向：小于零与通用数据相冲突，接近零则"
+        "互不影响。",
+        "{variant} 변형은 부스트 γ와 보정 λ를 쓰지 않으므로 표시하지 않습니다. 부호 있는 코사인은 도메인의 방향을 말합니다: "
+        "0보다 작으면 일반 데이터와 어긋나고, 0에 가까우면 서로 상관이 없습니다.",
+        "{variant} はブースト γ も補正 λ も使わないため省いています。符号付きコサインはドメインの向きを示します：ゼロ未満なら"
+        "一般データと相反し、ゼロ付近なら無関係です。",
     ),
     "dba_probe_done": alert(
         "Measured on {batches} steps at the base model; the training itself moves away from it.",
