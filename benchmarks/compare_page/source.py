@@ -94,7 +94,8 @@ def find_suite(found: Mapping[str, Any], path: Path) -> Suite:
 
 
 def slim(found: Mapping[str, Any], command: str) -> dict[str, Any]:
-    """A copy for benchmarks/results: without the tasks, gauge and places of each run, which the tables do not use.
+    """A copy for benchmarks/results: without the gauge and places of each run, and of tasks no more than what `compare
+    --take` needs to go on from it: role and value.
 
     Args:
         found: content of compare.json.
@@ -103,6 +104,7 @@ def slim(found: Mapping[str, Any], command: str) -> dict[str, Any]:
     drop = ("tasks", "gauge", "results")
     runs = [
         {key: value for key, value in run.items() if key not in drop}
+        | {"tasks": {name: {key: task[key] for key in ("role", "value")} for name, task in run["tasks"].items()}}
         for run in found["runs"]
         if run["state"] != "missing" or run["error"]
     ]

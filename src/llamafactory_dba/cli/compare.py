@@ -27,6 +27,13 @@ def compare(
     remove_stale: Annotated[
         bool, typer.Option("--remove-stale", help="Delete runs in --out that the suite (no longer) asks for.")
     ] = False,
+    take: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A compare.json of another machine, or of an earlier folder: its finished runs of this suite are "
+            "taken over instead of made again; repeatable."
+        ),
+    ] = None,
 ) -> None:
     """Run a suite of methods, domains and seeds, measure every run, and write one table and one page.
 
@@ -42,7 +49,15 @@ def compare(
 
     try:
         outcome = run(
-            suite, out, dry_run=dry_run, only=only or (), jobs=jobs, gpus=numbers, remove_stale=remove_stale, say=_say
+            suite,
+            out,
+            dry_run=dry_run,
+            only=only or (),
+            jobs=jobs,
+            gpus=numbers,
+            remove_stale=remove_stale,
+            take=take or (),
+            say=_say,
         )
     except KeyboardInterrupt:
         typer.echo("stopped; the same command goes on with what is left", err=True)

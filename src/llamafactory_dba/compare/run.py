@@ -16,6 +16,7 @@ from .pool import WORKER, make_slots
 from .runner import Runner
 from .state import remove_folders
 from .suite import read_suite
+from .taken import take as take_over
 from .wording import Failure, failure_lines
 
 
@@ -48,6 +49,7 @@ def compare(
     jobs: int | None = None,
     gpus: Sequence[str] | None = None,
     remove_stale: bool = False,
+    take: Sequence[Path] = (),
     say: Say = print,
     worker: Sequence[str] = WORKER,
 ) -> Outcome:
@@ -61,6 +63,7 @@ def compare(
         jobs: runs at the same time; None: one for each group of GPUs, or one.
         gpus: numbers of GPUs, each used by one run at a time.
         remove_stale: delete folders in ``out`` that the suite does not ask for.
+        take: compare.json files whose finished runs of this suite are not made again.
         say: called with lines about progress.
         worker: command of the worker processes, for tests.
 
@@ -82,6 +85,8 @@ def compare(
         return _outcome(inventory)
     make_writable(out, JSON)
     with only_runner(out):
+        for line in take_over(plan, out, take):
+            say(line)
         inventory = take_stock(plan, out, only)
         if remove_stale and inventory.stale:
             remove_folders(list(inventory.stale), out)
@@ -92,7 +97,7 @@ def compare(
         check_disk(estimate(inventory, out, len(slots)), out)
         text, copy = path.read_text(encoding="utf-8"), out / "suite.yaml"
         # another title or reference makes no run anew, but another table
-        changed = not copy.is_file() or copy.read_text(encoding="utf-8") != text
+        changed = bool(take) or not copy.is_file() or copy.read_text(encoding="utf-8") != text
         write_file(copy, text)
         runner = Runner(inventory, out, slots, say)
         notes: list[str] = []

@@ -36,6 +36,7 @@ class Status:
         error: why it failed or diverged.
         scores: of `measure.scores_of`.
         points: of `measure.measure_points`.
+        taken: where it was measured, if not here (`taken.take`); "" here.
     """
 
     hash: str
@@ -44,6 +45,7 @@ class Status:
     error: str = ""
     scores: Mapping[str, Any] = field(default_factory=dict)
     points: tuple[Mapping[str, Any], ...] = ()
+    taken: str = ""
 
 
 def read_status(folder: Path, expected: str) -> Status | None:

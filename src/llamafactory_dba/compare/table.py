@@ -1,8 +1,8 @@
 """From the statuses of a plan's runs to compare.json: means over seeds and domains, differences, matched scores.
 
     {"format": "llamafactory-dba/compare", "format_version": 1, "suite": {name, version, title, reference, seeds},
-     "runs":        [{base, domain, method, label, setting, seed, state, error, seconds, steps, alpha, s_d, s_g, s,
-                      tasks, gauge, results}],
+     "runs":        [{base, domain, method, label, setting, seed, hash, state, error, seconds, steps, alpha, s_d,
+                      s_g, s, tasks, gauge, results, taken}],
      "bases":       [{base, domain, s_d, s_g, s, tasks, gauge, results}],
      "cells":       [{base, domain, label, method, setting, n, diverged, missing, s_d, s_g, s}],
      "methods":     [{base, label, method, setting, domains, n, diverged, missing, s_d, s_g, s, seconds, general}],
@@ -52,6 +52,8 @@ class Row:
     tasks: Mapping[str, Any] = field(default_factory=dict)
     gauge: Sequence[Sequence[float]] = ()
     results: str = ""
+    hash: str = ""
+    taken: str = ""
 
 
 def rows_of(plan: Plan, statuses: Mapping[str, Status]) -> list[Row]:
@@ -59,7 +61,15 @@ def rows_of(plan: Plan, statuses: Mapping[str, Status]) -> list[Row]:
     rows = []
     for run in plan.runs:
         status = statuses.get(run.folder)
-        about: dict[str, Any] = {"base": run.base, "domain": run.domain, "method": run.method, "seed": run.seed}
+        taken = status.taken if status is not None else ""
+        about: dict[str, Any] = {
+            "base": run.base,
+            "domain": run.domain,
+            "method": run.method,
+            "seed": run.seed,
+            "hash": run.hash,
+            "taken": taken,
+        }
         state = status.state if status is not None and status.state in (DONE, DIVERGED) else "missing"
         error = status.error if status is not None else ""
         if not run.of:
@@ -73,7 +83,7 @@ def rows_of(plan: Plan, statuses: Mapping[str, Status]) -> list[Row]:
                     error=error,
                     seconds=status.seconds if status is not None and state != "missing" else None,
                     steps=run.steps,
-                    results=f"{run.folder}/out/results.json" if scores else "",
+                    results=f"{run.folder}/out/results.json" if scores and not taken else "",
                     **_scores(scores),
                 )
             )
@@ -81,7 +91,7 @@ def rows_of(plan: Plan, statuses: Mapping[str, Status]) -> list[Row]:
         points = {point["alpha"]: point for point in (status.points if status is not None else ())}
         for alpha in run.alphas:
             point = points.get(alpha, {})
-            place = f"{run.folder}/{point['results']}" if point else ""
+            place = f"{run.folder}/{point['results']}" if point and not taken else ""
             rows.append(
                 Row(
                     **about,
