@@ -98,6 +98,19 @@ def kronecker_curvature(rows, columns, *, outside=True):
     return full - rows[2] * columns[2] * np.kron(*beyond)
 
 
+def curvature_diagonal(terms, diagonal):
+    """Diagonal of F as an array: of Kronecker terms the sum, of a product the outer one."""
+    if not terms:
+        if hasattr(diagonal, "rows"):
+            return np.outer(_array(diagonal.rows), _array(diagonal.columns))
+        return _array(diagonal)
+    return sum(np.outer(_diagonal(rows), _diagonal(columns)) for rows, columns in terms)
+
+
+def _diagonal(side):
+    return _array(side.values) if side.vectors is None else np.diag(from_spectrum(*side))
+
+
 def proximal_step(weight, start, curvature, strength):
     """argmin ½‖W' − W‖² + ½ μ (W' − W0)ᵀ F (W' − W0), and the quadratic form ½ ΔᵀFΔ before and after."""
     w, w0 = _array(weight), _array(start)

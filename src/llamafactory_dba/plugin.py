@@ -21,8 +21,8 @@
     (``_initialize``, ``_parse_train_args``, ``_build_config_dict``, ``load_args``, ``check_output_dir``,
     ``run_train``, ``monitor``, ``set_abort``), adds our texts to ``webui.locales.LOCALES`` and ``ALERTS``, makes
     ``webui.common._clean_cmd`` keep ``dba_*: false`` (the host drops every False, so that a switch which is on by
-    default could not be switched off), and gives ``webui.runner.Popen`` a child that outlives page and board where
-    the recipe says ``use_dba``.
+    default could not be switched off), gives ``webui.runner.Popen`` a child that outlives page and board where the
+    recipe says ``use_dba``, and lets ``webui.runner.get_trainer_info`` pass over lines of a log that are no JSON.
 
 Called, not changed (a host that renames them gives an ImportError in that command only): ``training/`` uses the
 host's parser, data, template, model and trainers; ``data/show.py`` its converter and processors, to show rows as the

@@ -1,6 +1,7 @@
 """The step hook on plain torch optimizers against dense float64 twins, over several steps; what `every` means."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import reference
@@ -12,8 +13,9 @@ from llamafactory_dba.anchor.curvature import TensorCurvature
 from llamafactory_dba.core.fisher import Product
 from llamafactory_dba.core.kronecker import Term
 from llamafactory_dba.errors import DBAError
-from llamafactory_dba.methods.elastic import ElasticHook
+from llamafactory_dba.methods.elastic import METHOD, ElasticHook
 from llamafactory_dba.methods.held import bytes_in_memory, make_targets
+from llamafactory_dba.methods.holding import HoldingWiring
 from llamafactory_dba.training.hooks import attach
 
 
@@ -186,3 +188,52 @@ def test_the_base_is_needed_for_diagonals():
     model = make_model()
     with pytest.raises(DBAError, match="needs the base weights"):
         make_targets(make_curvature("factored"), dict(model.named_parameters()), base_of(model), keep="none")
+
+
+@pytest.mark.parametrize("kind", ["factored", "kronecker"])
+def test_strength_is_relative_to_the_size_of_the_curvature(kind):
+    """A base model whose gradients are a thousand times larger is held alike; at the same absolute μ it is not."""
+
+    def trained(scale, mean):
+        model, made = make_model(), {"steps": 0}
+        curvature = {name: scaled(item, scale) for name, item in make_curvature(kind).items()}
+        targets = make_targets(curvature, dict(model.named_parameters()), base_of(model))
+        arguments = SimpleNamespace(dba_elastic_strength=40.0, dba_elastic_every=2)
+        stepper = OPTIMIZERS["sgd"](list(model.parameters()))
+        attach(
+            stepper,
+            METHOD.make_hook(arguments, targets, HoldingWiring(STEPS, lambda: made["steps"], lambda line: None, mean)),
+        )
+        for step in range(STEPS):
+            backward(model, step)
+            stepper.step()
+            made["steps"] += 1
+        return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+    # fp32 rounding of F and of the step, nothing else
+    torch.testing.assert_close(trained(1024.0, 1024.0), trained(1.0, 1.0), rtol=1e-5, atol=1e-6)
+    assert (trained(1024.0, 1.0) - trained(1.0, 1.0)).abs().max() > 1e-3
+
+
+def scaled(curvature, factor):
+    """The same curvature in another unit."""
+    if curvature.terms:
+        return curvature._replace(
+            terms=tuple(item._replace(rows=larger(item.rows, factor)) for item in curvature.terms)
+        )
+    diagonal = curvature.diagonal
+    if isinstance(diagonal, Product):
+        return curvature._replace(diagonal=diagonal._replace(rows=diagonal.rows * factor))
+    return curvature._replace(diagonal=diagonal * factor)
+
+
+def larger(side, factor):
+    return side._replace(values=side.values * factor, rest=side.rest * factor)
+
+
+def test_a_curvature_of_zero_is_refused():
+    model = make_model()
+    targets = make_targets(make_curvature("factored"), dict(model.named_parameters()), base_of(model))
+    arguments = SimpleNamespace(dba_elastic_strength=1.0, dba_elastic_every=2)
+    with pytest.raises(DBAError, match="curvature is zero everywhere"):
+        METHOD.make_hook(arguments, targets, HoldingWiring(4, lambda: 0, lambda line: None, 0.0))

@@ -3,9 +3,12 @@
 import json
 
 import pytest
+import reference
 import support
 import torch
 
+from llamafactory_dba.anchor.config import read_config
+from llamafactory_dba.anchor.curvature import load_curvature, mean_curvature
 from llamafactory_dba.errors import AnchorError, DBAError
 
 
@@ -69,6 +72,17 @@ def test_restores_and_logs(world, anchors, tmp_path, kind):
     assert (facts["variant"], facts["matched_tensors"], facts["unmatched_tensors"]) == ("elastic", 24, [])
     assert json.loads((out / "run_record.json").read_text())["method"] == "elastic"
     assert not (out / "dba_log.jsonl").exists()
+
+
+@pytest.mark.parametrize("kind", ["factored", "diagonal", "kronecker"])
+def test_the_mean_curvature_is_that_of_the_stored_one(anchors, kind):
+    config = read_config(anchors / kind)
+    total = count = 0.0
+    for name, item in load_curvature(anchors / kind, config, config.tensors).items():
+        matrix = reference.curvature_diagonal(*item)
+        total, count = total + float(matrix.sum()), count + matrix.size
+    # the header's trace is summed in fp64 before the numbers were rounded to fp32
+    assert mean_curvature(anchors / kind, config) == pytest.approx(total / count, rel=1e-4)
 
 
 def test_strength_zero_is_plain_training_bit_for_bit(world, curved, tmp_path):

@@ -25,7 +25,7 @@ def test_what_is_written_is_read_again():
         "use_dba": True,
         "dba_use_correction": False,
         "learning_rate": 2e-6,
-        "dba_elastic_strength": 1e6,
+        "dba_elastic_strength": 1e4,
         "stage": "sft",
         "dataset": "a,b",
         "model_name_or_path": "用户/模型",

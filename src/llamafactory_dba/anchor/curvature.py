@@ -6,6 +6,7 @@ eigenvalues and eigenvectors, as the keys of `CurvatureTerm` say.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -122,6 +123,19 @@ def require_curvature(folder: Path, config: AnchorConfig) -> Curvature:
             next_step=NEXT_STEP,
         )
     return config.curvature
+
+
+def mean_curvature(folder: Path, config: AnchorConfig) -> float:
+    """Trace by the number of weights that have a curvature: nats per sequence and squared unit of a weight.
+
+    Over the whole anchor, whatever part of it is trained: what a strength relative to it means stays the same.
+
+    Raises:
+        AnchorError: this anchor has no curvature.
+    """
+    header = require_curvature(folder, config)
+    numbers = sum(math.prod(config.tensors[name].shape) for name in header.tensors)
+    return header.trace / numbers if numbers else 0.0
 
 
 def load_curvature(folder: str | Path, config: AnchorConfig, names: Iterable[str]) -> dict[str, TensorCurvature]:

@@ -33,8 +33,7 @@ def take(plan: Plan, out: Path, files: Sequence[Path]) -> list[str]:
         DBAError: a file is no compare.json, or has no run of this plan.
     """
     lines = []
-    for path in files:
-        content = _read(path)
+    for path, content in [(path, _read(path)) for path in files]:  # all are read before anything is written
         rows: dict[str, list[Mapping[str, Any]]] = {}
         for row in content["runs"]:
             if row.get("hash") and row["state"] in ENDED:

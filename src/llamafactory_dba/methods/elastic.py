@@ -2,12 +2,16 @@ r"""Elastic restoration: after the optimizer's step, weights go back to the base
 
 Between two restorations the optimizer works as always. A restoration then makes the proximal step
 
-    W ← argmin_W' ½‖W' − W‖² + ½ μ · vec(W' − W0)ᵀ F vec(W' − W0),   μ = strength · (sum of the learning rates since)
+    W ← argmin_W' ½‖W' − W‖² + ½ μ · vec(W' − W0)ᵀ F vec(W' − W0),   μ = strength / F̄ · (sum of learning rates since)
 
 on the quadratic form of general forgetting, F from the anchor's curvature: a diagonal, whole or as a product of rows
 and columns (`core.fisher`), or Kronecker factors (`core.kronecker`). It needs no general data and no further backward
 pass. To first order in μ it is a step of gradient descent on that penalty, with the optimizer's own learning rate and
 without its normalisation; it is exact in the penalty, so no strength is too large to be stable.
+
+F̄ is the mean of F over all weights of the anchor, so that the strength has no unit. F itself has the size of squared gradients
+at the base model, which differs by orders of magnitude between base models (it nearly vanishes on data that a model
+has learned): what is to be held is told by how F is distributed, not by how large it is.
 
 Papers: the penalty with a diagonal F is Kirkpatrick et al. 2017, "Overcoming catastrophic forgetting in neural
 networks" (EWC), eq. 3; with Kronecker factors Ritter, Botev and Barber 2018, "Online Structured Laplace Approximations
@@ -30,7 +34,7 @@ from ..core.fisher import Change, restore_diagonal_
 from ..core.kronecker import quadratic_form, restore_
 from ..errors import DBAError
 from .held import Held
-from .holding import HoldingMethod
+from .holding import HoldingMethod, HoldingWiring
 
 
 class Restoration(NamedTuple):
@@ -51,7 +55,7 @@ class ElasticHook:
 
     Args:
         targets: what to restore.
-        strength: times the sum of learning rates gives μ; 0 only measures.
+        strength: times the sum of learning rates gives μ, so it is in the unit of 1/F; 0 only measures.
         every: optimizer steps between restorations.
         total_steps: of the run; the last step is followed by a restoration whatever ``every`` says.
         current_step: optimizer steps made before the one at hand.
@@ -124,19 +128,30 @@ def restore_target(target: Held, strength: float) -> Change:
     return Change(before, torch.stack([quadratic_form(target.parameter, *item) for item in target.terms]).sum())
 
 
+def _make_hook(arguments: Any, targets: Sequence[Held], wiring: HoldingWiring) -> ElasticHook:
+    if not wiring.mean_curvature > 0:
+        raise DBAError(
+            "The anchor's curvature is zero everywhere.",
+            expected="general data with a loss that some weight changes",
+            found=f"mean curvature {wiring.mean_curvature:g}",
+            next_step="make the anchor from other general data",
+        )
+    return ElasticHook(
+        targets,
+        strength=arguments.dba_elastic_strength / wiring.mean_curvature,
+        every=arguments.dba_elastic_every,
+        total_steps=wiring.total_steps,
+        current_step=wiring.current_step,
+        on_restored=lambda record: wiring.on_record(record._asdict()),
+    )
+
+
 METHOD = HoldingMethod(
     name="elastic",
     curvature=True,
     log_file="dba_elastic.jsonl",
     metrics={"dba_predicted_kl": "predicted_kl"},
-    make_hook=lambda arguments, targets, wiring: ElasticHook(
-        targets,
-        strength=arguments.dba_elastic_strength,
-        every=arguments.dba_elastic_every,
-        total_steps=wiring.total_steps,
-        current_step=wiring.current_step,
-        on_restored=lambda record: wiring.on_record(record._asdict()),
-    ),
+    make_hook=_make_hook,
     describe=lambda arguments: (
         f"strength {arguments.dba_elastic_strength:g}"
         + ("" if arguments.dba_elastic_strength else " (measured, not restored)")

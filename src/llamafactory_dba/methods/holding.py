@@ -30,11 +30,16 @@ class HoldingHook(OptimizerHook, Protocol):
 
 
 class HoldingWiring(NamedTuple):
-    """``total_steps``: of the run; ``current_step``: made before the one at hand; ``on_record``: gets log lines."""
+    """What a hook is given.
+
+    ``total_steps``: of the run; ``current_step``: made before the one at hand; ``on_record``: gets log lines;
+    ``mean_curvature``: of the anchor (`anchor.curvature.mean_curvature`), 1 without one.
+    """
 
     total_steps: int
     current_step: Callable[[], int]
     on_record: Callable[[dict[str, Any]], None]
+    mean_curvature: float = 1.0
 
 
 class HoldingMethod(NamedTuple):

@@ -15,7 +15,7 @@ from llamafactory.model import load_model, load_tokenizer
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..anchor.config import AnchorConfig, read_config
-from ..anchor.curvature import load_curvature, require_curvature
+from ..anchor.curvature import load_curvature, mean_curvature, require_curvature
 from ..anchor.differences import is_extended
 from ..anchor.origin import read_origin
 from ..errors import AnchorError, DBAError
@@ -80,8 +80,9 @@ class HoldingCallback(TrainerCallback):
             {name: base[name].to(item.dtype) for name, item in parameters.items()},
             keep=self.arguments.dba_elastic_base,
         )
+        mean = 1.0 if anchor is None else mean_curvature(anchor.folder, anchor.config)
         hook = self.method.make_hook(
-            self.arguments, targets, HoldingWiring(state.max_steps, lambda: state.global_step, self._record)
+            self.arguments, targets, HoldingWiring(state.max_steps, lambda: state.global_step, self._record, mean)
         )
         if resumed:
             hook.pending = read_pending(args, state)
