@@ -75,8 +75,8 @@ class DBAArguments:
     dba_elastic_strength: float = field(
         default=1.0e4,
         metadata={
-            "help": "Elastic: strength of the pull per unit of learning rate on a weight of mean curvature; more keeps "
-            "more and learns less. 0 only measures."
+            "help": "Elastic: strength of the pull per unit of learning rate on a weight of mean curvature; more "
+            "keeps more and learns less. 0 only measures."
         },
     )
     dba_elastic_every: int = field(

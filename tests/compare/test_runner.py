@@ -311,6 +311,7 @@ def test_killed_with_its_worker_and_finished_by_the_same_command(tmp_path):
     suite, out = write(smoke(), tmp_path), tmp_path / "out"
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\n"
     code += "from llamafactory_dba.compare.run import compare\n"
+    code += "from llamafactory_dba.compare import runner\nrunner.SNAPSHOT_SECONDS = 0.0\n"
     code += f"compare(Path({str(suite)!r}), Path({str(out)!r}), worker={fake_worker(tmp_path)!r})\n"
     environment = {**os.environ, "FAKE_SECONDS": "2"}
     seen: list[dict[str, str]] = []
@@ -323,6 +324,9 @@ def test_killed_with_its_worker_and_finished_by_the_same_command(tmp_path):
         runner.wait()
         seen.append(_done(out))
     assert 0 < len(seen[0]) < len(seen[1]) < 4
+    # tables are written on the way, so that a killed call leaves some: what the first had done is in the second's
+    assert sum(row["state"] == "done" for row in found(out)["runs"]) >= len(seen[0])
+    assert (out / "table.md").is_file()
     time.sleep(3)  # the stand-in knows no guard; it ends when its standard input does
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
     last = _done(out)

@@ -78,7 +78,7 @@ def test_restores_and_logs(world, anchors, tmp_path, kind):
 def test_the_mean_curvature_is_that_of_the_stored_one(anchors, kind):
     config = read_config(anchors / kind)
     total = count = 0.0
-    for name, item in load_curvature(anchors / kind, config, config.tensors).items():
+    for item in load_curvature(anchors / kind, config, config.tensors).values():
         matrix = reference.curvature_diagonal(*item)
         total, count = total + float(matrix.sum()), count + matrix.size
     # the header's trace is summed in fp64 before the numbers were rounded to fp32

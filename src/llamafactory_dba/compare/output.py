@@ -67,10 +67,15 @@ def summarise(plan: Plan, statuses: Mapping[str, Status], failures: Sequence[Fai
     }
 
 
-def write_outputs(found: Mapping[str, Any], plan: Plan, out: Path) -> list[str]:
-    """Write the three files; returns notes on what could not be shown."""
+def write_tables(found: Mapping[str, Any], out: Path) -> None:
+    """Write compare.json and table.md."""
     write_file(out / JSON, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     write_file(out / TABLE, table(found))
+
+
+def write_outputs(found: Mapping[str, Any], plan: Plan, out: Path) -> list[str]:
+    """Write the three files; returns notes on what could not be shown."""
+    write_tables(found, out)
     # the plan's own folders alone: what is stale is in no table and on no page
     folders = [out / row["results"] for row in found["runs"] if row["results"] and row["alpha"] is None]
     folders += sorted({(out / row["results"]).parents[1] for row in found["runs"] if row["results"] and row["alpha"]})

@@ -10,7 +10,7 @@ from ..errors import DBAError
 from ..files import make_writable, write_file
 from .guard import only_runner
 from .inventory import Inventory, check_disk, estimate, plan_lines, take_stock
-from .output import JSON, summarise, write_outputs
+from .output import JSON, summarise, write_outputs, write_tables
 from .plan import Plan, make_plan
 from .pool import WORKER, make_slots
 from .runner import Runner
@@ -99,7 +99,7 @@ def compare(
         # another title or reference makes no run anew, but another table
         changed = bool(take) or not copy.is_file() or copy.read_text(encoding="utf-8") != text
         write_file(copy, text)
-        runner = Runner(inventory, out, slots, say)
+        runner = Runner(inventory, out, slots, say, lambda statuses: write_tables(summarise(plan, statuses, ()), out))
         notes: list[str] = []
         try:
             if inventory.todo:

@@ -29,14 +29,30 @@ from .wording import Failure, in_words
 
 Say = Callable[[str], None]
 CHECKED = ".checked"
+SNAPSHOT_SECONDS = 300.0  # between tables of what is done so far: a killed call leaves no older ones
 FULL_DISK = ("No space left on device", f"Errno {errno.ENOSPC}", "Disk quota exceeded", f"Errno {errno.EDQUOT}")
 NOT_FINITE = ("finite gradients", "non-finite", "not finite", "is nan", "nan or inf")
 
 
 class Runner:
-    """One call of `compare` on one folder."""
+    """One call of `compare` on one folder.
 
-    def __init__(self, inventory: Inventory, out: Path, slots: Sequence[Slot], say: Say) -> None:
+    Args:
+        inventory: what is to be done.
+        out: the folder.
+        slots: where it is done.
+        say: called with lines about progress.
+        snapshot: is given the statuses every few minutes, to write tables of them.
+    """
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        out: Path,
+        slots: Sequence[Slot],
+        say: Say,
+        snapshot: Callable[[Mapping[str, Status]], None] = lambda statuses: None,
+    ) -> None:
         self.inventory = inventory
         self.suite = inventory.plan.suite
         self.jobs = Jobs(inventory.plan, out)
@@ -48,7 +64,8 @@ class Runner:
         self.ended: set[str] = set()
         self.stopped = ""  # why nothing more is begun
         self._lock = threading.Lock()
-        self._begun = time.monotonic()
+        self._snapshot = snapshot
+        self._shown = time.monotonic()  # when the last snapshot was made
 
     def run(self) -> None:
         """Do everything that is left; failures are in ``failures``.
@@ -129,6 +146,18 @@ class Runner:
         for thread in threads:
             while thread.is_alive():  # with a timeout, so that Ctrl-C is heard
                 thread.join(0.2)
+                self._show()
+
+    def _show(self) -> None:
+        if time.monotonic() - self._shown < SNAPSHOT_SECONDS or self.stopped:
+            return
+        with self._lock:
+            statuses = dict(self.statuses)
+        try:
+            self._snapshot(statuses)
+        except OSError as error:  # the disk: the next step says so as well
+            self._stop(f"{type(error).__name__}: {error}")
+        self._shown = time.monotonic()
 
     def _one(self, slot: Slot, step: Step) -> None:
         free = free_bytes(self.out)

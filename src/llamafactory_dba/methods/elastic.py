@@ -9,9 +9,9 @@ and columns (`core.fisher`), or Kronecker factors (`core.kronecker`). It needs n
 pass. To first order in μ it is a step of gradient descent on that penalty, with the optimizer's own learning rate and
 without its normalisation; it is exact in the penalty, so no strength is too large to be stable.
 
-F̄ is the mean of F over all weights of the anchor, so that the strength has no unit. F itself has the size of squared gradients
-at the base model, which differs by orders of magnitude between base models (it nearly vanishes on data that a model
-has learned): what is to be held is told by how F is distributed, not by how large it is.
+F̄ is the mean of F over all weights of the anchor, so that the strength has no unit. F itself has the size of squared
+gradients at the base model, which differs by orders of magnitude between base models (it nearly vanishes on data that
+a model has learned): what is to be held is told by how F is distributed, not by how large it is.
 
 Papers: the penalty with a diagonal F is Kirkpatrick et al. 2017, "Overcoming catastrophic forgetting in neural
 networks" (EWC), eq. 3; with Kronecker factors Ritter, Botev and Barber 2018, "Online Structured Laplace Approximations
