@@ -35,6 +35,29 @@ interface.run_web_ui()
 """
 
 
+EXTRA = '{"use_cpu": true}'
+# the host's form for a training of the tests' world, and what the DBA tab adds to it
+TRAIN = {
+    "top__lang": "en",
+    "top__model_name": "Custom",
+    "top__model_path": "model",
+    "top__finetuning_type": "full",
+    "top__template": "qwen3_nothink",
+    "train__dataset_dir": "data",
+    "train__dataset": ["domain"],
+    "train__output_dir": "one",
+    "train__extra_args": EXTRA,
+    "train__compute_type": "fp32",
+    "train__cutoff_len": 64,
+}
+DBA = {
+    "dba__dba_train_enabled": True,
+    "dba__dba_train_anchor": "anchor",
+    "dba__dba_train_rank": 8,
+    "dba__dba_train_correction": False,
+}
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -60,7 +83,7 @@ class BoardProcess:
         )
         self.url = f"http://127.0.0.1:{self.port}"
         self._wait()
-        self.client = Client(self.url, verbose=False, download_files=False)
+        self.client = Client(self.url, verbose=False, download_files=False, httpx_kwargs={"timeout": 120})
         self.config = self.client.config
         self.ids: dict[str, int] = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
         self.names = {number: name for name, number in self.ids.items()}

@@ -13,6 +13,7 @@ If any of it fails, a warning says so and the stock board goes on without the ta
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -54,6 +55,9 @@ def train_tab(original: Callable[[Any], dict[str, Any]], engine: Any) -> dict[st
     except Exception as error:
         _say_failed(error)
         return original(engine)
+    # With the tab's objects the next full collection (half a second for all that torch and transformers have made)
+    # falls into gradio's first request to itself, which must be answered within three seconds.
+    gc.freeze()
     manager = engine.manager
     manager.add_elems("dba", board.train_fields)
     base_elems = manager.get_base_elems
@@ -78,10 +82,10 @@ def footer(original: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     board = _boards.pop(Context.root_block, None)
     if board is None:
         return original()
-    with gr.Tab("DBA", elem_id="dba_tab"):
+    with gr.Tab("DBA", elem_id="dba_tab") as tab:
         try:
             _find_train_events(board)
-            create_tab(board)
+            create_tab(board, tab)
             adopt(board)
         except Exception as error:
             _say_failed(error)

@@ -1,8 +1,10 @@
 """An anchor by clicking, over HTTP on the stock board: real runs of the micro model, stopped, killed, resumed."""
 
+import errno
 import json
 import shutil
 import signal
+import subprocess
 import time
 import urllib.request
 from pathlib import Path
@@ -11,6 +13,7 @@ import psutil
 import pytest
 from board_process import BoardProcess
 
+from llamafactory_dba.anchor.estimate import STATE_FILE
 from llamafactory_dba.anchor.format import read_config
 from llamafactory_dba.anchor.inspect import compare_anchors
 
@@ -192,3 +195,60 @@ def test_a_child_killed_from_outside_and_one_that_fails(folder):
         assert "<pre" in page.text("status")
     finally:
         board.close()
+
+
+@pytest.fixture
+def small_disk(folder):
+    """A disk of its own that is soon full, inside the board's folder."""
+    place = folder / "saves" / "small"
+    place.mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", place], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def fill(path):
+    """Write until not a byte is free."""
+    with path.open("wb", buffering=0) as file:
+        for size in (2**20, 2**12, 1):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_is_told_and_the_run_goes_on_once_there_is_room(folder, small_disk):
+    board = BoardProcess(folder)
+    try:
+        out = {"dba__dba_anchor_out": "saves/small/one", "dba__dba_anchor_save": 5}
+        assert start(board, **out) == ["", "", ""]
+        page = Page(board)
+        page.wait("tokens/s")
+        wait_for_file(small_disk / "one.partial", STATE_FILE)
+        fill(small_disk / "filler")
+        failed = page.wait("disk is full", "Finished")
+        assert "disk is full" in failed and "It can go on from" in failed
+        assert page.enabled("start") and page.enabled("resume") and not page.enabled("stop")
+        (_, _, output) = start(board, dba__dba_anchor_out="saves/small/two")
+        assert "No space left on device" in output
+        (small_disk / "filler").unlink()
+        answer = board.call("resume_anchor")
+        assert [answer[name] for name in PROBLEMS] == ["", "", ""]
+        assert "750 of 750" in page.wait("Finished")
+        assert read_config(small_disk / "one").steps == 750
+    finally:
+        board.call("stop_anchor")
+        board.close()
+
+
+def wait_for_file(folder, name, seconds=180):
+    deadline = time.monotonic() + seconds
+    while not (folder / name).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

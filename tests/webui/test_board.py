@@ -2,34 +2,18 @@
 
 import json
 import shutil
+import sys
+import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 import yaml
-from board_process import BoardProcess
+from board_process import DBA, EXTRA, TRAIN, BoardProcess
+
+from llamafactory_dba.webui import jobs
 
 
-EXTRA = '{"use_cpu": true}'
-TRAIN = {
-    "top__lang": "en",
-    "top__model_name": "Custom",
-    "top__model_path": "model",
-    "top__finetuning_type": "full",
-    "top__template": "qwen3_nothink",
-    "train__dataset_dir": "data",
-    "train__dataset": ["domain"],
-    "train__output_dir": "one",
-    "train__extra_args": EXTRA,
-    "train__compute_type": "fp32",
-    "train__cutoff_len": 64,
-}
-DBA = {
-    "dba__dba_train_enabled": True,
-    "dba__dba_train_anchor": "anchor",
-    "dba__dba_train_rank": 8,
-    "dba__dba_train_correction": False,
-}
 ROWS = ("dba.dba_train_problem_main", "dba.dba_train_problem_more", "dba.dba_train_problem_gauge")
 
 
@@ -124,6 +108,50 @@ def test_wrong_input_is_told_beside_its_group_in_the_page_s_language(board):
     assert "アンカーのランク" in found[ROWS[0]]
     found = check(board, top__finetuning_type="lora", dba__dba_train_anchor="/etc")
     assert "lora" in found[ROWS[0]] and "/etc" in found[ROWS[0]]
+
+
+def test_every_listed_bad_input_is_told_on_the_page(board, folder):
+    """No model, rank 0, a broken data file, an anchor of another model: the message, and the board answers on."""
+    import support
+
+    support.build_model(folder / "other", seed=1)
+    (folder / "data" / "torn.json").write_text('[{"instruction": "a", ', encoding="utf-8")
+    info = json.loads((folder / "data" / "dataset_info.json").read_text(encoding="utf-8"))
+    info["torn"] = {**info["domain"], "file_name": "torn.json"}
+    (folder / "data" / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
+    expected = {
+        "Choose a model": {"top__model_name": None, "top__model_path": ""},
+        "Anchor rank: must be": {"dba__dba_train_rank": 0},
+        "The data set torn cannot be used: data/torn.json": {"train__dataset": ["domain", "torn"]},
+        "This anchor belongs to another model": {"top__model_path": "other"},
+    }
+    for words, changes in expected.items():
+        assert words in check(board, **changes)[ROWS[0]]
+    said = check(board, top__model_path="other", top__lang="zh")[ROWS[0]]
+    assert "数值不同" in said and "other values" not in said
+    assert check(board) == {}
+
+
+def test_an_anchor_run_on_the_same_device_is_told_before_a_training_starts(board, folder, monkeypatch):
+    monkeypatch.chdir(folder)  # the list of jobs lies where the board was started
+    command = [sys.executable, "-c", "import time; time.sleep(300)"]
+    facts = {"folder": str(folder / "saves" / "busy"), "output": "saves/busy"}
+    job = jobs.start({"use_cpu": True}, folder / "saves" / "busy.job", "anchor", command=command, facts=facts)
+    try:
+        refused = board.call("start_dba", **{**TRAIN, "train__output_dir": "beside"}, **DBA)
+        for place in ("train.output_box", "dba.dba_train_command"):  # the host's tab, and the one that is looked at
+            assert "An anchor is being computed in saves/busy" in refused[place]
+            assert "“Start beside other runs”" in refused[place]
+        assert not (folder / "saves" / "Custom" / "full" / "beside").exists()
+        assert "saves/busy" in check(board)[ROWS[0]]
+        assert check(board, dba__dba_train_beside=True) == {}
+    finally:
+        jobs.stop(job.folder), jobs.stop(job.folder)
+    deadline = time.monotonic() + 60
+    while jobs.running():  # until its end is noted
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert check(board) == {}
 
 
 def test_start_refuses_wrong_input_and_begins_nothing(board, folder):
@@ -279,6 +307,24 @@ def test_before_a_training_the_curves_are_there_and_empty(board):
     update = board.call("tick_train", top__lang="en")
     assert "No training" in update["dba.dba_train_state"]
     assert "no values yet" in update["dba.dba_train_curve_loss"]
+
+
+def test_predict_says_why_a_variant_without_an_anchor_has_nothing_to_compare(board):
+    update = board.call("predict", **TRAIN, **{**DBA, "dba__dba_train_variant": "l2sp"})
+    assert "l2sp reads no anchor" in update["dba.dba_train_predicted"]
+
+
+@pytest.mark.slow
+def test_predict_of_another_variant_leaves_out_what_it_does_not_have(board):
+    fields = {**DBA, "dba__dba_train_variant": "agem", "dba__dba_train_batches": 2}
+    text = board.call("predict", **TRAIN, **fields)["dba.dba_train_predicted"]
+    assert "similarity s" in text and "signed cosine" in text and "learning rate" in text
+    assert "λ |" not in text and "γ at the start" not in text
+    assert "agem uses neither" in text
+    paper = board.call("predict", **TRAIN, **DBA, dba__dba_train_batches=2)["dba.dba_train_predicted"]
+    assert "correction λ" in paper and "γ at the start" in paper
+    # the same steps of the same data
+    assert paper.split("similarity s")[1].split("|")[1] == text.split("similarity s")[1].split("|")[1]
 
 
 def test_predict_needs_an_anchor(board):

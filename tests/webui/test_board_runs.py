@@ -10,28 +10,17 @@ import time
 import psutil
 import pytest
 import yaml
-from board_process import BoardProcess
+from board_process import DBA, TRAIN, BoardProcess
 
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 FORM = {
-    "top__lang": "en",
-    "top__model_name": "Custom",
-    "top__model_path": "model",
-    "top__finetuning_type": "full",
-    "top__template": "qwen3_nothink",
-    "train__dataset_dir": "data",
-    "train__dataset": ["domain"],
-    "train__compute_type": "fp32",
-    "train__cutoff_len": 64,
+    **TRAIN,
+    **DBA,
     "train__batch_size": 8,
     "train__gradient_accumulation_steps": 1,
     "train__extra_args": '{"use_cpu": true, "preprocessing_num_workers": 1, "logging_steps": 2}',
-    "dba__dba_train_enabled": True,
-    "dba__dba_train_anchor": "anchor",
-    "dba__dba_train_rank": 8,
-    "dba__dba_train_correction": False,
 }
 LONG = "3000.0"  # epochs: longer than any test
 SOON = 500  # seconds; minutes only on a machine that does ten other things
@@ -162,7 +151,9 @@ def test_a_child_that_is_killed_from_outside_is_told_and_the_board_stays(board, 
     assert "killed" in updates[-1]["train.output_box"].lower()
     state = board.call("tick_train", top__lang="en", top__model_name="Custom", train__output_dir="four")
     assert "Killed from outside" in state["dba.dba_train_state"]
-    assert board.call("preview_train", **FORM, train__output_dir="five")["train.output_box"].startswith("```bash")
+    assert board.call("preview_train", **{**FORM, "train__output_dir": "five"})["train.output_box"].startswith(
+        "```bash"
+    )
 
 
 def test_a_half_written_log_does_not_end_the_page(board, folder):
@@ -171,9 +162,12 @@ def test_a_half_written_log_does_not_end_the_page(board, folder):
     wait(lambda: len(lines(log)) > 2)
     with log.open("a", encoding="utf-8") as file:
         file.write('{"current_steps": 1, "lo')
-    count = len(updates)
-    time.sleep(6)  # several looks of the page
+    # the training's next line is appended to the torn one, which stays for good
+    count, steps = len(updates), len(lines(log))
+    wait(lambda: len(updates) > count + 2 and len(lines(log)) > steps + 2)
+    assert updates[-1]["train.progress_bar"]["visible"] is True
+    state = board.call("tick_train", top__lang="en", top__model_name="Custom", train__output_dir="six")
+    assert "Training in" in state["dba.dba_train_state"] and "polyline" in state["dba.dba_train_curve_loss"]
     board.call("set_abort")
     thread.join(SOON)
-    assert len(updates) > count
     assert not thread.is_alive()

@@ -102,6 +102,17 @@ def test_a_log_that_is_half_written_is_drawn_as_far_as_it_goes(visit, board):
     page.type("dba_results_folder", "saves")
     page.page.locator("#dba_results_find").click()
     page.wait_text("dba_results_table", "half")
+    # and in the Train panel, once the form names it
+    page.choose_model()
+    page.page.get_by_role("tab", name="Train").first.click()
+    field = page.by_label("Output dir")
+    field.fill("half")
+    field.press("Enter")
+    field.evaluate("(field) => field.blur()")
+    page.tab("train")
+    page.wait_text("dba_train_state", "half: step 2 of 9")
+    page.page.locator("#dba_train_curve_loss polyline").first.wait_for(state="attached")
+    page.picture("half-written")
 
 
 def test_a_board_that_is_started_again_finds_the_training(anchor, visit, board):
