@@ -23,11 +23,19 @@ def about(found: Found, source: Source) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     places = list(dict.fromkeys(cell["domain"] for cell in cells))
     bases = [base for base in bases_of(found) if base != ALL]
+    taken: dict[str, int] = {}
+    for run in found["runs"]:
+        if file := run.get("taken"):
+            taken[file] = taken.get(file, 0) + 1
+    earlier = "".join(
+        f" {count} of them were measured by an earlier call and taken over by the hash of the run ({name})."
+        for name, count in taken.items()
+    )
     return (
         f"From `benchmarks/results/{source.file}` by `{found.get('command', source.command)}`; suite {suite['name']} "
         f"{suite['version']}, written {found['created'][:10]}. Base models: {', '.join(bases)}. Domains: "
         f"{', '.join(places)}. Seeds: {', '.join(map(str, suite['seeds']))}. Done: {done} of "
-        f"{done + diverged + missing} models, {diverged} diverged, {missing} not run or failed. "
+        f"{done + diverged + missing} models, {diverged} diverged, {missing} not run or failed.{earlier} "
         f"Machine: {machine['processor']}, {machine['system']}; {versions}."
     )
 

@@ -63,7 +63,11 @@ SECTIONS = (
         "Above 0: the method kept more than the curve where both learned as much.",
     ),
     ("By domain", "domains", "S (S_D, S_G)."),
-    ("By skill", "skills", "Accuracy of each general task."),
+    (
+        "By skill",
+        "skills",
+        "Accuracy of each general task, over the models whose tasks are known: older files lack them.",
+    ),
     ("What is missing", "missing", ""),
 )
 

@@ -203,11 +203,12 @@ def skills(found: Found) -> str:
         for task in tasks:
             mine = [e["tasks"] for e in found["bases"] if base in (e["base"], ALL)]
             before[task] = _mean([each[task]["value"] for each in mine if task in each])
-        rows = [["base model", *(NONE if (v := before[t]) is None else f"{v:.1f}" for t in tasks)]]
+        rows = [["base model", *(NONE if (v := before[t]) is None else f"{v:.1f}" for t in tasks), ""]]
         for entry in entries:
             values = [entry["general"].get(task) for task in tasks]
-            rows.append([name_of(entry["label"]), *(NONE if v is None else f"{v:.1f}" for v in values)])
-        return markdown(["method", *(f"`{task}`" for task in tasks)], rows) if tasks else ""
+            models = str(entry.get("general_n", entry["n"]))
+            rows.append([name_of(entry["label"]), *(NONE if v is None else f"{v:.1f}" for v in values), models])
+        return markdown(["method", *(f"`{task}`" for task in tasks), "models"], rows) if tasks else ""
 
     return by_base(found, one)
 

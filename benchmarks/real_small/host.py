@@ -46,6 +46,7 @@ def settings(model: Path, data: Path, dataset: str, output: Path, **more: object
         "save_strategy": "no",
         "report_to": "none",
         "bf16": True,
+        "disable_gradient_checkpointing": True,  # the same weights bit for bit, in less time
         "dataloader_num_workers": 0,
     }
     if not torch.cuda.is_available():

@@ -159,7 +159,7 @@ def test_a_page_without_any_result(tmp_path):
 
 def test_a_copy_leaves_out_what_the_page_does_not_use(found):
     assert len(found["runs"]) == 58, "of 60, two were not run"
-    assert not {"tasks", "gauge", "results"} & set(found["runs"][0])
+    assert not {"gauge", "results"} & set(found["runs"][0])
     assert found["command"].endswith("--jobs 2")
 
 
@@ -239,3 +239,20 @@ def test_one_base_and_one_domain(tmp_path):
         "results-real_small-plane.svg",
         "results-real_small-bars.svg",
     ]
+
+
+def test_what_an_earlier_call_measured_is_said(found, source):
+    runs = [dict(run) for run in found["runs"]]
+    for run in runs[:3]:
+        run["taken"] = "compare.json of 2026-01-01"
+    text = notes.about({**found, "runs": runs}, source)
+    assert "3 of them were measured by an earlier call" in text and "2026-01-01" in text
+    assert "earlier call" not in notes.about(found, source)
+
+
+def test_a_slim_copy_can_be_taken_from(found):
+    """`compare --take` needs the hash of each run, and tables by skill its tasks."""
+    done = [run for run in found["runs"] if run["state"] == "done"]
+    assert all(run["hash"] for run in done)
+    assert all(set(task) == {"role", "value"} for run in done for task in run["tasks"].values())
+    assert any(run["tasks"] for run in done)

@@ -5,7 +5,8 @@
                       s_g, s, tasks, gauge, results, taken}],
      "bases":       [{base, domain, s_d, s_g, s, tasks, gauge, results}],
      "cells":       [{base, domain, label, method, setting, n, diverged, missing, s_d, s_g, s}],
-     "methods":     [{base, label, method, setting, domains, n, diverged, missing, s_d, s_g, s, seconds, general}],
+     "methods":     [{base, label, method, setting, domains, n, diverged, missing, s_d, s_g, s, seconds, general,
+                      general_n}],
      "differences": [{base, label, reference, mean, se, low, high, p, n, lost}],
      "matched":     [{base, curve, label, mean, se, …, n, without, above, why}],
      "left_out": {method: why}, "failed": [...], "machine": {…}, "versions": {…}, "created": "…"}
@@ -153,6 +154,7 @@ def methods_of(rows: Sequence[Row], bases: Sequence[str]) -> list[dict[str, Any]
             seconds = [row.seconds for row in mine if row.seconds is not None]
             entry["seconds"] = _plain(spread(seconds))
             entry["general"] = _general(mine)
+            entry["general_n"] = sum(row.state == DONE and bool(row.tasks) for row in mine)
             found.append(entry)
     return found
 
