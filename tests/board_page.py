@@ -120,6 +120,8 @@ class BoardPage:
         """The panel ``anchor``, ``train``, ``results`` or ``recipes`` of the DBA tab."""
         if not self.page.locator("#dba_tab").is_visible():
             self._click_tab(self.page.get_by_role("tab", name="DBA"), self.page, "DBA")
+            self.page.locator("#dba_tabs").wait_for()  # what is in the tab is put on the page now
+            self.page.wait_for_timeout(500)
         labels = "|".join(texts["label"] for texts in LOCALES[f"dba_tab_{name}"].values())
         strip = self.page.locator("#dba_tabs")
         self._click_tab(self.page.locator(f"#dba_tab_{name}-button"), strip, labels)

@@ -45,7 +45,7 @@ def create_recipes_panel(board: Board) -> dict[str, Any]:
                 elems["dba_recipe_copy"] = gr.Button()
                 elems["dba_recipe_download"] = gr.DownloadButton(interactive=False)
         with gr.Column(scale=2, min_width=300):
-            elems["dba_recipe_file"] = gr.File(file_types=[".yaml", ".yml"], type="filepath", height=160)
+            elems["dba_recipe_file"] = gr.File(file_types=[".yaml", ".yml"], type="filepath", height=200)
     elems["dba_recipe_said"] = gr.Markdown(elem_id="dba_recipe_said")
     _bind_show(board, elems)
     _bind_fill(board, elems)

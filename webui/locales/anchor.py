@@ -161,28 +161,25 @@ LOCALES = {
     "dba_anchor_with_curvature": element(
         label=Five("Record curvature", "Записать кривизну", "记录曲率", "곡률 기록", "曲率を記録"),
         info=Five(
-            "Needed only by the variant “elastic”.",
-            "Нужна только для варианта «elastic».",
-            "仅 “elastic” 变体需要。",
-            "“elastic” 변형에만 필요합니다.",
-            "「elastic」方式でのみ必要です。",
+            "Needed only by the variants “elastic” and “ewc”.",
+            "Нужна только для вариантов «elastic» и «ewc».",
+            "仅 “elastic” 和 “ewc” 变体需要。",
+            "“elastic”과 “ewc” 변형에만 필요합니다.",
+            "「elastic」と「ewc」方式でのみ必要です。",
         ),
     ),
     "dba_anchor_out": element(
         label=Five("New folder", "Новая папка", "新目录", "새 폴더", "新しいフォルダ"),
         info=Five(
-            "Where the anchor goes; a new folder inside those that the board may use.",
-            "Куда записать якорь; новая папка внутри доступных доске.",
-            "锚点的写入位置；面板允许目录内的新目录。",
-            "앵커를 쓸 위치. 보드가 사용할 수 있는 폴더 안의 새 폴더.",
-            "アンカーの書き込み先。ボードが使えるフォルダ内の新しいフォルダ。",
+            "Where the anchor goes; a new folder inside those that the board may use. Empty: named after the model.",
+            "Куда записать якорь; новая папка внутри доступных доске. Пусто: по имени модели.",
+            "锚点的写入位置；面板允许目录内的新目录。留空则按模型命名。",
+            "앵커를 쓸 위치. 보드가 사용할 수 있는 폴더 안의 새 폴더. 비우면 모델 이름으로 만듭니다.",
+            "アンカーの書き込み先。ボードが使えるフォルダ内の新しいフォルダ。空欄ならモデル名を使います。",
         ),
+        # short: a field on a phone has room for one line of it
         placeholder=Five(
-            "empty: saves/anchors/ and the model's name",
-            "пусто: saves/anchors/ и имя модели",
-            "留空：saves/anchors/ 加模型名",
-            "비우면 saves/anchors/ 아래에 모델 이름으로",
-            "空欄：saves/anchors/ の下にモデル名で",
+            "saves/anchors/…", "saves/anchors/…", "saves/anchors/…", "saves/anchors/…", "saves/anchors/…"
         ),
     ),
     "dba_anchor_overwrite": element(
