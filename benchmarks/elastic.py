@@ -19,6 +19,8 @@ from typing import Any
 import yaml
 from measure import RESULTS, command, machine, write
 
+from llamafactory_dba.reporting.parts import fill, write_or_check
+
 
 MODELS = {"micro-base": "examples/micro/models/micro-base", "micro-instruct": "examples/micro/models/micro-instruct"}
 EPOCHS = {"finance": 3.0, "law": 8.0}
@@ -29,10 +31,10 @@ METHODS: dict[str, dict[str, Any]] = {
     "mixing 1:1": {"recipe": "annealing", "keys": {"learning_rate": 3.0e-4}, "mix": True},
     "elastic, factored": {"recipe": "elastic", "kind": "factored"},
     "elastic, diagonal": {"recipe": "elastic", "kind": "diagonal"},
-    "elastic, Kronecker": {"recipe": "elastic", "kind": "kronecker", "keys": {"dba_elastic_strength": 3.0e6}},
-    "elastic, Kronecker, rank 16": {"recipe": "elastic", "kind": "kronecker16", "keys": {"dba_elastic_strength": 3e6}},
+    "elastic, Kronecker": {"recipe": "elastic", "kind": "kronecker", "keys": {"dba_elastic_strength": 3.0e4}},
+    "elastic, Kronecker, rank 16": {"recipe": "elastic", "kind": "kronecker16", "keys": {"dba_elastic_strength": 1e4}},
 }
-DOC, BEGIN, END = Path("docs/elastic.md"), "<!-- elastic:begin -->\n", "<!-- elastic:end -->"
+DOC = Path("docs/elastic.md")
 KINDS = {
     "factored": {"dba_curvature_kind": "factored"},
     "diagonal": {"dba_curvature_kind": "diagonal"},
@@ -60,9 +62,8 @@ def main() -> None:
     found = tables(json.loads(args.out.read_text(encoding="utf-8")))
     print(found)
     if args.out.resolve() == (RESULTS / "elastic.json").resolve():
-        text = DOC.read_text(encoding="utf-8")
-        head, rest = text.split(BEGIN)
-        DOC.write_text(f"{head}{BEGIN}{found}{END}{rest.split(END)[1]}", encoding="utf-8")
+        text = fill(DOC.read_text(encoding="utf-8"), {"elastic": found.rstrip("\n")}, str(DOC), gap="")
+        write_or_check({DOC: text}, check=False, command=command())
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -9,14 +9,12 @@ entries (the micro world), and text outside the markers, are left alone.
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
-import re
-import sys
 from pathlib import Path
 
 from llamafactory_dba.data.catalogue import catalogue
 from llamafactory_dba.data.listing import host_entries, markdown, traps
+from llamafactory_dba.reporting.parts import fill, write_or_check
 
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,12 +63,8 @@ def document(text: str) -> str:
         ValueError: a part's markers are missing or occur twice.
     """
     sources = list(catalogue().values())
-    for name, content in {"sources": markdown(sources), "notes": traps(sources), "speed": speed()}.items():
-        marker = re.compile(rf"(<!-- {name}:begin\b[^>]*-->\n).*?(<!-- {name}:end -->)", re.DOTALL)
-        if len(marker.findall(text)) != 1:
-            raise ValueError(f"docs/corpora.md must have <!-- {name}:begin --> and <!-- {name}:end --> once")
-        text = marker.sub(lambda match, new=content: f"{match[1]}\n{new}\n\n{match[2]}", text)
-    return text
+    parts = {"sources": markdown(sources), "notes": traps(sources), "speed": speed()}
+    return fill(text, parts, "docs/corpora.md")
 
 
 def entries(text: str) -> str:
@@ -85,21 +79,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; fail if something is out of date")
     args = parser.parse_args()
-    stale = False
-    for path in (DOCUMENT, ENTRIES):
-        old = path.read_text(encoding="utf-8")
-        new = document(old) if path == DOCUMENT else entries(old)
-        if new == old:
-            continue
-        stale = True
-        if args.check:
-            sys.stdout.writelines(
-                difflib.unified_diff(old.splitlines(True), new.splitlines(True), path.name, "generated")
-            )
-        else:
-            path.write_text(new, encoding="utf-8")
-    if stale and args.check:
-        raise SystemExit("out of date: run `python scripts/update_corpora.py`")
+    texts = {path: make(path.read_text(encoding="utf-8")) for path, make in ((DOCUMENT, document), (ENTRIES, entries))}
+    write_or_check(texts, check=args.check, command="python scripts/update_corpora.py")
 
 
 if __name__ == "__main__":

@@ -7,14 +7,13 @@ outside the markers is left alone.
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
-import re
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from llamafactory_dba.reporting.parts import fill, write_or_check
 
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -222,13 +221,7 @@ def document(text: str, content: Content) -> str:
     Raises:
         ValueError: a part's markers are missing or occur twice.
     """
-    for name, make in SECTIONS.items():
-        marker = re.compile(rf"(<!-- {name}:begin\b[^>]*-->\n).*?(<!-- {name}:end -->)", re.DOTALL)
-        if len(marker.findall(text)) != 1:
-            raise ValueError(f"docs/diagnoses.md must have <!-- {name}:begin --> and <!-- {name}:end --> once")
-        made = make(content)
-        text = marker.sub(lambda match, new=made: f"{match[1]}\n{new}\n\n{match[2]}", text)  # type: ignore[misc]
-    return text
+    return fill(text, {name: make(content) for name, make in SECTIONS.items()}, "docs/diagnoses.md")
 
 
 def main() -> None:
@@ -236,15 +229,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; fail if something is out of date")
     args = parser.parse_args()
-    old = DOCUMENT.read_text(encoding="utf-8")
-    new = document(old, json.loads(RESULT.read_text(encoding="utf-8")))
-    if new == old:
-        return
-    if not args.check:
-        DOCUMENT.write_text(new, encoding="utf-8")
-        return
-    sys.stdout.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True), DOCUMENT.name, "generated"))
-    raise SystemExit("out of date: run `python scripts/update_diagnoses.py`")
+    new = document(DOCUMENT.read_text(encoding="utf-8"), json.loads(RESULT.read_text(encoding="utf-8")))
+    write_or_check({DOCUMENT: new}, check=args.check, command="python scripts/update_diagnoses.py")
 
 
 if __name__ == "__main__":

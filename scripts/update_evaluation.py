@@ -7,13 +7,11 @@ outside the markers is left alone.
 from __future__ import annotations
 
 import argparse
-import difflib
-import re
-import sys
 from pathlib import Path
 
 from llamafactory_dba.data.catalogue import catalogue
 from llamafactory_dba.evaluation.definitions import Suite, Task, known_suites, known_tasks, load_suite, load_task
+from llamafactory_dba.reporting.parts import fill, write_or_check
 
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "evaluation.md"
@@ -86,12 +84,7 @@ def document(text: str) -> str:
     Raises:
         ValueError: a part's markers are missing or occur twice.
     """
-    for name, content in {"suites": suites(), "tasks": tasks(), "notes": notes()}.items():
-        marker = re.compile(rf"(<!-- {name}:begin\b[^>]*-->\n).*?(<!-- {name}:end -->)", re.DOTALL)
-        if len(marker.findall(text)) != 1:
-            raise ValueError(f"docs/evaluation.md must have <!-- {name}:begin --> and <!-- {name}:end --> once")
-        text = marker.sub(lambda match, new=content: f"{match[1]}\n{new}\n\n{match[2]}", text)
-    return text
+    return fill(text, {"suites": suites(), "tasks": tasks(), "notes": notes()}, "docs/evaluation.md")
 
 
 def main() -> None:
@@ -99,15 +92,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; fail if something is out of date")
     args = parser.parse_args()
-    old = DOCUMENT.read_text(encoding="utf-8")
-    new = document(old)
-    if new == old:
-        return
-    if not args.check:
-        DOCUMENT.write_text(new, encoding="utf-8")
-        return
-    sys.stdout.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True), DOCUMENT.name, "generated"))
-    raise SystemExit("out of date: run `python scripts/update_evaluation.py`")
+    new = document(DOCUMENT.read_text(encoding="utf-8"))
+    write_or_check({DOCUMENT: new}, check=args.check, command="python scripts/update_evaluation.py")
 
 
 if __name__ == "__main__":

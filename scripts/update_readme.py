@@ -7,9 +7,7 @@ lies between ``<!-- name:begin ... -->`` and ``<!-- name:end -->``; text around 
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any, NamedTuple
 
 from llamafactory_dba.arguments import markdown_table
 from llamafactory_dba.reporting import demo
+from llamafactory_dba.reporting.parts import fill, write_or_check
 
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -160,39 +159,14 @@ def blocks(results: Path = RESULTS) -> dict[str, str]:
     return {"arguments": markdown_table(), "results": results_block(results)}
 
 
-def fill(text: str, parts: Mapping[str, str]) -> str:
-    """Put every part between its markers.
-
-    Args:
-        text: of README.md.
-        parts: name → text.
-
-    Raises:
-        ValueError: a part's markers are missing or occur twice.
-    """
-    for name, content in parts.items():
-        marker = re.compile(rf"(<!-- {name}:begin\b[^>]*-->\n).*?(<!-- {name}:end -->)", re.DOTALL)
-        if len(marker.findall(text)) != 1:
-            raise ValueError(f"README.md must have <!-- {name}:begin --> and <!-- {name}:end --> once")
-        text = marker.sub(lambda match, new=content: f"{match[1]}{new}\n{match[2]}", text)
-    return text
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; fail if something is out of date")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     args = parser.parse_args()
-    old = args.readme.read_text(encoding="utf-8")
-    new = fill(old, blocks())
-    if args.check and new != old:
-        sys.stdout.writelines(
-            difflib.unified_diff(old.splitlines(True), new.splitlines(True), "README.md", "generated")
-        )
-        raise SystemExit("README.md is out of date: run `make docs`")
-    if new != old:
-        args.readme.write_text(new, encoding="utf-8")
+    new = fill(args.readme.read_text(encoding="utf-8"), blocks(), "README.md", gap="")
+    write_or_check({args.readme: new}, check=args.check, command="make docs")
 
 
 if __name__ == "__main__":

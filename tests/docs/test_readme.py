@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from llamafactory_dba.arguments import argument_names
+from llamafactory_dba.reporting.parts import fill
 
 
 @pytest.fixture(scope="module")
@@ -118,16 +119,16 @@ def test_an_overhead_file_becomes_a_row(update_readme):
     assert text.count("Some CPU, 2 cores, torch on 1 of them, Python 3.11, torch 2.11") == 1
 
 
-def test_markers_must_be_there(update_readme):
+def test_markers_must_be_there():
     with pytest.raises(ValueError, match="arguments:begin"):
-        update_readme.fill("no markers", {"arguments": "x"})
+        fill("no markers", {"arguments": "x"}, "README.md")
 
 
 def test_filling_twice_changes_nothing(update_readme, text):
-    once = update_readme.fill(text, update_readme.blocks())
-    assert update_readme.fill(once, update_readme.blocks()) == once
+    once = fill(text, update_readme.blocks(), "README.md", gap="")
+    assert fill(once, update_readme.blocks(), "README.md", gap="") == once
 
 
-def test_text_around_a_part_is_kept(update_readme):
+def test_text_around_a_part_is_kept():
     before = "a\n<!-- x:begin (make docs) -->\nold\n<!-- x:end -->\nz\n"
-    assert update_readme.fill(before, {"x": "n\\1ew"}) == before.replace("old", "n\\1ew")
+    assert fill(before, {"x": "n\\1ew"}, "page", gap="") == before.replace("old", "n\\1ew")
