@@ -25,7 +25,7 @@ def test_what_was_saved_by_clicking_is_loaded_by_clicking(visit, board):
     choose_file(page, "clicked.yaml")
     page.page.get_by_role("button", name="Save arguments").click()
     path = board.folder / "llamaboard_config" / "clicked.yaml"
-    said(page, str(path.relative_to(board.folder)))
+    said(page, f"saved at: {path.relative_to(board.folder)}")
     page.picture("saved")
     saved = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert not any(name.startswith("dba") for name in saved)  # a board without the extension opens it, too
@@ -35,7 +35,7 @@ def test_what_was_saved_by_clicking_is_loaded_by_clicking(visit, board):
     later.choose_model()
     choose_file(later, "clicked.yaml")
     later.page.get_by_role("button", name="Load arguments").click()
-    said(later, "loaded")
+    said(later, "Arguments have been restored")
     assert later.by_label("Learning rate").input_value() == "3e-6"
     later.page.get_by_role("button", name="Preview command").first.click()
     # before anybody has looked at the tab
