@@ -134,13 +134,18 @@ def restore_diagonal_(
     before = torch.zeros((), dtype=torch.float64, device=weight.device)
     after = before.clone()
     for rows, wide, difference, values in _blocks(weight, curvature, start, block):
-        lost = difference * difference * values
+        lost = (difference * difference).mul_(values)
         before += lost.sum(dtype=torch.float64) / 2
         if strength > 0:
-            kept = (values * strength).add_(1).reciprocal_()  # of the difference: 1 / (1 + μF), also for μF = Inf
-            # not rows -= ...: of a parameter in bf16, the difference must be rounded after the subtraction
-            _rows(weight)[rows].copy_(torch.addcmul(wide, 1 - kept, difference, value=-1))
-            after += (lost * kept * kept).sum(dtype=torch.float64) / 2
+            # in place wherever that is no one else's memory: of a small model, allocations cost more than arithmetic
+            scaled = values.mul_(strength) if isinstance(curvature, Product) else values * strength
+            kept = scaled.add_(1).reciprocal_()  # of the difference: 1 / (1 + μF), also for μF = Inf
+            after += lost.mul_(kept).mul_(kept).sum(dtype=torch.float64) / 2
+            removed = kept.neg_().add_(1)
+            if weight.dtype == wide.dtype:
+                wide.addcmul_(removed, difference, value=-1)  # a view of the weight
+            else:  # of a parameter in bf16, the difference must be rounded after the subtraction
+                _rows(weight)[rows].copy_(torch.addcmul(wide, removed, difference, value=-1))
     return Change(before, after if strength > 0 else before)
 
 
@@ -192,7 +197,9 @@ def _blocks(
             else dense[part].to(weight.device, work)  # type: ignore[index]
         )
         wide = matrix[part].to(work)
-        yield part, wide, wide - base[part].to(weight.device, work), values
+        begin = base[part].to(weight.device, work)
+        fresh = begin.data_ptr() != base[part].data_ptr()
+        yield part, wide, torch.sub(wide, begin, out=begin) if fresh else wide - begin, values
 
 
 def shrink(curvature: Tensor, strength: float) -> Tensor:
