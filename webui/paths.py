@@ -85,7 +85,7 @@ def resolve(text: str | os.PathLike[str] | None, *, must_exist: bool = False, fo
             "dba_path_outside",
             "This path leads out of the folders that the board may use.",
             path=shown,
-            allowed=", ".join(shorten(folder) for folder in allowed),
+            allowed=", ".join(map(str, allowed)),  # in full: "." at the end of a sentence looks like ".."
         )
     if must_exist and not exists:
         raise NotAllowed("dba_path_missing", "There is nothing at this path.", path=shown)

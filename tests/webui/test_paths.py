@@ -114,3 +114,11 @@ def test_the_hub_cache_is_for_reading(here, tmp_path):
 def test_paths_are_shown_short(here):
     assert paths.shorten(here / "saves" / "old") == str(Path("saves") / "old")
     assert paths.shorten(Path("/usr/lib")) == "/usr/lib"
+
+
+def test_what_is_allowed_is_named_in_full(here):
+    """ "." before a full stop would read like the folder above."""
+    with pytest.raises(NotAllowed) as refused:
+        resolve("../secret", for_writing=True)
+    said = message(refused.value.key, "en", **refused.value.fields)
+    assert said.endswith(f"may use: {here}.")
