@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # `benchmarks` is no installed package
 
 from benchmarks.compare_page.page import FIGURES, PAGE, TEMPLATE, all_facts, draw_all, out_of_date, page  # noqa: E402
-from benchmarks.compare_page.source import RESULTS, SOURCES, read, slim  # noqa: E402
+from benchmarks.compare_page.source import RESULTS, known_names, read, slim  # noqa: E402
 from benchmarks.compare_page.template import show  # noqa: E402
 from llamafactory_dba.errors import DBAError  # noqa: E402
 from llamafactory_dba.files import write_file  # noqa: E402
@@ -37,9 +37,8 @@ def take(path: Path, command: str, folder: Path) -> Path:
     """
     found = read(path)
     name = found["suite"]["name"]
-    known = [name for source in SOURCES for name in (source.name, source.rates) if name]
-    if name not in known:
-        raise DBAError("The page does not show this suite.", expected=", ".join(known), found=name)
+    if name not in known_names():
+        raise DBAError("The page does not show this suite.", expected=", ".join(known_names()), found=name)
     target = folder / f"compare_{name}.json"
     write_file(target, json.dumps(slim(found, command), indent=1, ensure_ascii=False) + "\n")
     return target

@@ -1,8 +1,9 @@
 """docs/results.md from docs/results.template.md and the JSON files: tables as ``{{ SUITE.tables.NAME }}``.
 
 NAME is one of about, methods, recommended, verdict, mixing, domains, skills, matched, cost, rates, missing, figures,
-or ``all``: those of `SECTIONS` with headings. Where a suite was not run yet, each says so with the command, and every
-other key of it is unknown. Comments of the template are notes to whoever writes it; they are left out.
+or ``all``: those of `SECTIONS` with headings; the sweeps have ``all`` alone. Where a suite was not run yet, each says
+so with the command, and every other key of it is unknown. Comments of the template are notes to whoever writes it;
+they are left out.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from typing import Any
 from llamafactory_dba.compare.suite import Suite
 from llamafactory_dba.errors import DBAError
 
-from . import figures, notes, tables
+from . import figures, notes, sweeps, tables
 from .choice import Choice, choose
 from .facts import facts_of, facts_of_rates
-from .source import RESULTS, ROOT, SOURCES, Source, find_suite, read_all
+from .source import RESULTS, ROOT, SOURCES, SWEEPS, Source, find_suite, read_all
 from .template import Value, render, typed_figures
 
 
@@ -89,7 +90,7 @@ def all_facts(folder: Path = RESULTS) -> dict[str, Value]:
             facts |= facts_of(found[source.name], source.name)
         if source.rates in found:
             facts |= facts_of_rates(_choices(found, source, folder), source.rates)
-    return facts
+    return facts | {f"{SWEEPS.name}.tables.all": _sweeps(found, folder)}
 
 
 def _tables(source: Source, found: Mapping[str, Any], folder: Path) -> dict[str, str]:
@@ -123,6 +124,22 @@ def _tables(source: Source, found: Mapping[str, Any], folder: Path) -> dict[str,
         parts += [f"### {title} ({source.name})", *([note] if note else []), texts[name]]
     texts["all"] = "\n\n".join(parts)
     return texts
+
+
+def _sweeps(found: Mapping[str, Any], folder: Path) -> str:
+    if SWEEPS.name not in found:
+        return f"Not measured yet: `{SWEEPS.command}` does it."
+    mine = found[SWEEPS.name]
+    suite = find_suite(mine, folder / SWEEPS.name)
+    parts = [notes.about(mine, SWEEPS), f"In common: {_common(suite)}.", sweeps.table(mine, suite)]
+    return "\n\n".join(parts)
+
+
+def _common(suite: Suite) -> str:
+    return "; ".join(
+        f"`{name}` " + ", ".join(f"{key} {value:g}" for key, value in method.keys.items() if isinstance(value, float))
+        for name, method in suite.methods.items()
+    )
 
 
 def _choices(found: Mapping[str, Any], source: Source, folder: Path) -> list[Choice]:

@@ -43,6 +43,7 @@ class Source:
 
 
 SOURCES = (Source("micro", "micro_rates"), Source("real_small", "real_small_rates"))
+SWEEPS = Source("micro_sweeps")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -62,13 +63,18 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
+def known_names() -> list[str]:
+    """Suites that the page shows."""
+    return [name for source in (*SOURCES, SWEEPS) for name in (source.name, source.rates) if name]
+
+
 def read_all(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
     """Suite → content, of those that are there, rates included.
 
     Args:
         folder: ``benchmarks/results``.
     """
-    names = [name for source in SOURCES for name in (source.name, source.rates) if name]
+    names = known_names()
     files = {name: folder / f"compare_{name}.json" for name in names}
     return {name: read(file) for name, file in files.items() if file.is_file()}
 

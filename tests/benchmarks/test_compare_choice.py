@@ -5,6 +5,7 @@ import json
 import pytest
 
 from benchmarks import compare_choice
+from benchmarks.compare_page import sweeps
 from benchmarks.compare_page.choice import choose
 from benchmarks.compare_page.source import read
 from llamafactory_dba.compare.suite import parse_suite
@@ -120,3 +121,14 @@ def test_something_else_is_refused(tmp_path):
         read(tmp_path / "compare.json")
     with pytest.raises(DBAError, match="cannot be read"):
         read(tmp_path / "missing.json")
+
+
+def test_the_table_of_sweeps():
+    raw = rates_suite()
+    text = sweeps.table(compared(raw, scores), parse_suite(raw))
+    lines = [line for line in text.splitlines() if line.startswith("| `direct` | `learning_rate`")]
+    assert [line.split(" | ")[2] for line in lines] == ["0.0001", "**0.0003**", "0.001"], "rising, its own value bold"
+    assert "32.00 (20.0, 80.0), 1" in lines[0], "S of S_D 20 and S_G 80, one seed"
+    (lost,) = [line for line in text.splitlines() if line.startswith("| `lora` | `learning_rate` | **0.0003**")]
+    assert "1 diverged" in lost
+    assert text.splitlines()[-1].startswith("| `direct` |  |  |")
