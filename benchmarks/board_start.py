@@ -3,8 +3,8 @@
 Each sample is a fresh `llamafactory-cli webui` in an empty folder, once as it is and once with DBA_DISABLE=1, in
 turns, so that a machine that gets busier slows both down. From the start of the process, in seconds: until the server
 answers (``ready``), until the page's whole description has been fetched (``described``), and the processor time that
-the board has taken by then (``processor_seconds``: of all its processes, user and system, which depends far less than the
-clock on what else the machine does). ``bytes`` is the size of the description.
+the board has taken by then (``processor_seconds``: of all its processes, user and system; it depends far less than
+the clock on what else the machine does). ``bytes`` is the size of the description.
 
 Where a Chromium is found (tests/browser.py), a fresh page is opened then: from the navigation until the Train tab can
 be seen (``painted``), and what the page's main thread has worked by then (``page_seconds``); with the tab besides,
