@@ -106,6 +106,7 @@ def main() -> None:
         if base not in content["bases"]:
             content["bases"][base] = base_facts(base, args.work)
         if find(content["runs"], name, base, domain, seed) is None:
+            make_anchors(base, args.work)  # of an earlier call in another folder there are none
             run = one_run(name, base, domain, seed, args.work, content["runs"])
             content["pairs"] += pairs(run, content["runs"], args.work)
             content["runs"].append(run)
@@ -137,12 +138,7 @@ def base_facts(base: str, work: Path) -> dict[str, Any]:
     """The anchor of a base model, with its curvature, and how good the model is on the general questions."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    start, folders = time.process_time(), anchor_folders(base, work)
-    for kind, folder in folders.items():
-        if not (folder / "anchor_config.json").is_file():
-            places = {"model_name_or_path": MODELS[base], "output_dir": str(folder)}
-            train({**recipe("anchor_curvature"), "dba_curvature_kind": kind, **places})
-    seconds = time.process_time() - start
+    seconds, folders = make_anchors(base, work), anchor_folders(base, work)
     model = AutoModelForCausalLM.from_pretrained(MODELS[base], dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(MODELS[base])
     config = json.loads((folders["factored"] / "anchor_config.json").read_text(encoding="utf-8"))
@@ -152,6 +148,16 @@ def base_facts(base: str, work: Path) -> dict[str, Any]:
         "half_cosine": config["half_cosine"][-1][1],
         "anchor_cpu_seconds": round(seconds, 1),
     }
+
+
+def make_anchors(base: str, work: Path) -> float:
+    """Those that are missing; seconds of processor time."""
+    start = time.process_time()
+    for kind, folder in anchor_folders(base, work).items():
+        if not (folder / "anchor_config.json").is_file():
+            places = {"model_name_or_path": MODELS[base], "output_dir": str(folder)}
+            train({**recipe("anchor_curvature"), "dba_curvature_kind": kind, **places})
+    return time.process_time() - start
 
 
 def anchor_folders(base: str, work: Path) -> dict[str, Path]:

@@ -62,6 +62,23 @@ def test_what_the_reading_says_is_so(content):
     constant = [p for p in content["pairs"] if p["base"] == "micro-instruct" and p["with_seed"] == p["seed"]]
     assert len(constant) >= 2 and all(p["cosine"] > 0.999 for p in constant)
     assert runs["micro-base", "dc"]["factor_range"][0] < 2
+    base = {name: runs["micro-base", name]["s"] for name in ("dc", "annealing at dc's mean rate")}
+    assert abs(base["dc"] - base["annealing at dc's mean rate"]) < 1.5
+    (alike,) = [p for p in content["pairs"] if (p["base"], p["run"]) == ("micro-base", "ggb at dba's mean rate")]
+    assert alike["cosine"] > 0.99
     # 4: the line does the harm, either way
-    flipped, signs = (s_g("micro-instruct", f"ggb, {name}") for name in ("flipped", "random signs"))
-    assert flipped < s_g("micro-instruct", "ggb") + 3 and signs > s_g("micro-instruct", "annealing") - 3
+    for name, slack in (("micro-instruct", 3), ("micro-base", 4)):
+        flipped, signs, noise = (s_g(name, f"ggb, {kind}") for kind in ("flipped", "random signs", "random"))
+        assert flipped < s_g(name, "ggb") + 3 and min(signs, noise) > s_g(name, "annealing") - slack
+    # 5: stopped by the measured loss at its first measurements, and nothing is gained
+    for name in ("micro-instruct", "micro-base"):
+        assert runs[name, "ggb, stop by measurement"]["turned"] <= 16
+        assert s_g(name, "ggb, stop by measurement") < s_g(name, "annealing")
+    assert s_g("micro-instruct", "ggb, stop by measurement") > s_g("micro-instruct", "annealing") - 1
+    # 6: frozen embeddings
+    for name in ("ggb", "dba"):
+        before, after = s_g("micro-instruct", name), s_g("micro-instruct", f"{name}, embeddings held")
+        assert 0.35 < (after - before) / (s_g("micro-instruct", "annealing") - before) < 0.65
+        assert s_g("micro-base", f"{name}, embeddings held") < 5
+    direct = {name: runs["micro-instruct", name]["s"] for name in ("direct", "direct, embeddings held")}
+    assert abs(direct["direct"] - direct["direct, embeddings held"]) < 1
