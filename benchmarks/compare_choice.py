@@ -23,8 +23,9 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # so that it can be called as a file, too
 
 from benchmarks.compare_page.choice import Candidate, Choice, choose, is_number  # noqa: E402
-from benchmarks.compare_page.source import find_suite, read  # noqa: E402
+from benchmarks.compare_page.source import find_suite  # noqa: E402
 from llamafactory_dba.compare.suite import read_suite  # noqa: E402
+from llamafactory_dba.compare.table import read_comparison  # noqa: E402
 from llamafactory_dba.errors import DBAError  # noqa: E402
 from llamafactory_dba.files import write_file  # noqa: E402
 
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="write the choices as JSON, too")
     args = parser.parse_args(arguments)
     try:
-        found = read(args.comparison)
+        found = read_comparison(args.comparison)
         suite = read_suite(args.suite) if args.suite else find_suite(found, args.comparison)
         choices = choose(found, suite)
     except DBAError as error:

@@ -23,8 +23,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # `benchmarks` is no installed package
 
 from benchmarks.compare_page.page import FIGURES, PAGE, TEMPLATE, all_facts, draw_all, out_of_date, page  # noqa: E402
-from benchmarks.compare_page.source import RESULTS, known_names, read, slim  # noqa: E402
+from benchmarks.compare_page.source import RESULTS, known_names, slim  # noqa: E402
 from benchmarks.compare_page.template import show  # noqa: E402
+from llamafactory_dba.compare.table import read_comparison  # noqa: E402
 from llamafactory_dba.errors import DBAError  # noqa: E402
 from llamafactory_dba.files import write_file  # noqa: E402
 
@@ -35,7 +36,7 @@ def take(path: Path, command: str, folder: Path) -> Path:
     Raises:
         DBAError: it is none, or of a suite that the page does not show.
     """
-    found = read(path)
+    found = read_comparison(path)
     name = found["suite"]["name"]
     if name not in known_names():
         raise DBAError("The page does not show this suite.", expected=", ".join(known_names()), found=name)

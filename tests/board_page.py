@@ -51,6 +51,20 @@ def build_folder(folder: Path) -> Path:
     return folder
 
 
+def open_board(folder: Path, log: str = "board.log", **variables: str) -> "subprocess.Popen[bytes]":
+    """The stock command in ``folder``, in a process group of its own, on this machine only; it prints into ``log``."""
+    settings = {"GRADIO_SERVER_NAME": "127.0.0.1", "BROWSER": "true", "GRADIO_ANALYTICS_ENABLED": "False"}
+    with (folder / log).open("ab") as file:
+        return subprocess.Popen(
+            ["llamafactory-cli", "webui"],
+            cwd=folder,
+            env=support.environment(**{**settings, "PYTHONUNBUFFERED": "1", **variables}),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
 class BoardProcess:
     """`llamafactory-cli webui` in ``folder``; it ends with `stop`, the trainings that it has started do not."""
 
@@ -60,17 +74,7 @@ class BoardProcess:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        settings = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "BROWSER": "true"}
-        settings |= {"GRADIO_ANALYTICS_ENABLED": "False", "PYTHONUNBUFFERED": "1", **variables}
-        with (folder / "board.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                ["llamafactory-cli", "webui"],
-                cwd=folder,
-                env=support.environment(**settings),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self.process = open_board(folder, GRADIO_SERVER_PORT=str(port), **variables)
         self._wait()
 
     def _wait(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_dba.compare.suite import Suite, read_suite
-from llamafactory_dba.compare.table import ALL, FORMAT, FORMAT_VERSION
+from llamafactory_dba.compare.table import ALL, read_comparison
 from llamafactory_dba.errors import DBAError
 
 
@@ -46,23 +45,6 @@ SOURCES = (Source("micro", "micro_rates"), Source("real_small", "real_small_rate
 SWEEPS = Source("micro_sweeps")
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A compare.json.
-
-    Raises:
-        DBAError: it cannot be read, or is something else.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DBAError(
-            "The comparison cannot be read.", expected="a compare.json", found=f"{path}: {error}"
-        ) from error
-    if not isinstance(found, dict) or (found.get("format"), found.get("format_version")) != (FORMAT, FORMAT_VERSION):
-        raise DBAError("This is no comparison.", expected=f"{FORMAT}, version {FORMAT_VERSION}", found=path)
-    return found
-
-
 def known_names() -> list[str]:
     """Suites that the page shows."""
     return [name for source in (*SOURCES, SWEEPS) for name in (source.name, source.rates) if name]
@@ -76,7 +58,7 @@ def read_all(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
     """
     names = known_names()
     files = {name: folder / f"compare_{name}.json" for name in names}
-    return {name: read(file) for name, file in files.items() if file.is_file()}
+    return {name: read_comparison(file) for name, file in files.items() if file.is_file()}
 
 
 def find_suite(found: Mapping[str, Any], path: Path) -> Suite:

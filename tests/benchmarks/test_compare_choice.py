@@ -7,8 +7,8 @@ import pytest
 from benchmarks import compare_choice
 from benchmarks.compare_page import sweeps
 from benchmarks.compare_page.choice import choose
-from benchmarks.compare_page.source import read
 from llamafactory_dba.compare.suite import parse_suite
+from llamafactory_dba.compare.table import read_comparison
 from llamafactory_dba.errors import DBAError
 from tests.benchmarks.comparisons import ROOT, compared, harmonic, suite, write_suite
 
@@ -118,9 +118,9 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
 def test_something_else_is_refused(tmp_path):
     (tmp_path / "compare.json").write_text('{"format": "other"}', encoding="utf-8")
     with pytest.raises(DBAError, match="This is no comparison"):
-        read(tmp_path / "compare.json")
+        read_comparison(tmp_path / "compare.json")
     with pytest.raises(DBAError, match="cannot be read"):
-        read(tmp_path / "missing.json")
+        read_comparison(tmp_path / "missing.json")
 
 
 def test_the_table_of_sweeps():

@@ -70,6 +70,13 @@ def test_another_setting_is_another_run(start, tmp_path):
     assert not trained(tmp_path / "second")
 
 
+def test_a_dry_run_counts_what_would_be_taken_and_writes_nothing(start, tmp_path):
+    start(suite(), "first")
+    outcome, said = start(suite(), "second", take=[tmp_path / "first" / "compare.json"], dry_run=True)
+    assert outcome.missing == 0 and any("to do: 0 trainings" in line for line in said)
+    assert not (tmp_path / "second").exists()
+
+
 def test_what_is_done_here_stays(start, tmp_path):
     start(suite(), "first")
     shutil.copytree(tmp_path / "first", tmp_path / "second")

@@ -5,13 +5,12 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import time
 import urllib.request
 
 import psutil
 import pytest
-import support
+from board_page import open_board
 
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -24,17 +23,7 @@ def start(tmp_path):
     started = []
 
     def board(**variables):
-        quiet = {"BROWSER": "true", "GRADIO_ANALYTICS_ENABLED": "False", "PYTHONUNBUFFERED": "1"}
-        settings = {"GRADIO_SERVER_NAME": "127.0.0.1", **quiet, **variables}
-        with (tmp_path / "log").open("wb") as log:
-            process = subprocess.Popen(
-                ["llamafactory-cli", "webui"],
-                cwd=tmp_path,
-                env=support.environment(**settings),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        process = open_board(tmp_path, "log", **variables)
         started.append(process)
         return process, tmp_path / "log"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .anchor_messages import ALERTS
-from .words import Five, element
+from .words import BESIDE, Five, element
 
 
 __all__ = ["ALERTS", "LOCALES"]
@@ -205,13 +205,7 @@ LOCALES = {
         ),
     ),
     "dba_anchor_beside": element(
-        label=Five(
-            "Start beside other runs",
-            "Запускать рядом с другими",
-            "允许与其他任务同时运行",
-            "다른 실행과 함께 시작",
-            "ほかの実行と同時に開始",
-        ),
+        label=BESIDE,
         info=Five(
             "Otherwise nothing starts while a training runs on the same device, whose memory they would share.",
             "Иначе запуск не начнётся, пока идёт обучение на том же устройстве: память у них общая.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .train_messages import ALERTS
-from .words import Five, element
+from .words import BESIDE, Five, element
 
 
 __all__ = ["ALERTS", "LOCALES"]
@@ -232,13 +232,7 @@ LOCALES = {
         ),
     ),
     "dba_train_beside": element(
-        label=Five(
-            "Start beside other runs",
-            "Запускать рядом с другими",
-            "允许与其他任务同时运行",
-            "다른 실행과 함께 시작",
-            "ほかの実行と同時に開始",
-        ),
+        label=BESIDE,
         info=Five(
             "Otherwise nothing starts while an anchor is computed or another training runs on the same device, whose memory they would share.",
             "Иначе запуск не начнётся, пока вычисляется якорь или идёт другое обучение на том же устройстве: память у них общая.",

@@ -23,3 +23,13 @@ def element(**properties: Five) -> dict[str, dict[str, Any]]:
 def alert(en: str, ru: str, zh: str, ko: str, ja: str) -> dict[str, str]:
     """Language → text of a message."""
     return Five(en, ru, zh, ko, ja)._asdict()
+
+
+# the tick that an anchor run and a training both have
+BESIDE = Five(
+    "Start beside other runs",
+    "Запускать рядом с другими",
+    "允许与其他任务同时运行",
+    "다른 실행과 함께 시작",
+    "ほかの実行と同時に開始",
+)

@@ -56,8 +56,10 @@ class Estimate:
     bytes_free: int
 
 
-def take_stock(plan: Plan, out: Path, only: Sequence[str] = ()) -> Inventory:
-    """Compare a plan with what is in the output folder.
+def take_stock(
+    plan: Plan, out: Path, only: Sequence[str] = (), besides: Mapping[str, Status] | None = None
+) -> Inventory:
+    """Compare a plan with what is in the output folder, and ``besides``: folder → status.
 
     Raises:
         DBAError: ``only`` fits no run.
@@ -73,7 +75,7 @@ def take_stock(plan: Plan, out: Path, only: Sequence[str] = ()) -> Inventory:
     # weights are deleted after measuring, so points are made with their training, and never without
     family = {run.of or run.folder for run in runs}
     runs = [run for run in plan.runs if (run.of or run.folder) in family]
-    statuses: dict[str, Status] = {}
+    statuses: dict[str, Status] = dict(besides or {})
     steps: list[Step] = [*plan.anchors, *plan.bases, *by_folder.values()]
     for step in steps:
         found = read_status(out / step.folder, step.hash)

@@ -14,9 +14,9 @@ from .output import JSON, summarise, write_outputs, write_tables
 from .plan import Plan, make_plan
 from .pool import WORKER, make_slots
 from .runner import Runner
-from .state import remove_folders
+from .state import remove_folders, write_status
 from .suite import read_suite
-from .taken import take as take_over
+from .taken import find_taken
 from .wording import Failure, failure_lines
 
 
@@ -79,13 +79,18 @@ def compare(
         out, share=suite.share_process, jobs=jobs, gpus=gpus, gpus_per_run=suite.gpus_per_run, worker=worker
     )
     if dry_run:
-        inventory = take_stock(plan, out, only)
-        for line in _plan(inventory, out, len(slots)):
+        taken, lines = find_taken(plan, out, take)
+        inventory = take_stock(plan, out, only, taken)
+        for line in [*lines, *_plan(inventory, out, len(slots))]:
             say(line)
         return _outcome(inventory)
     make_writable(out, JSON)
     with only_runner(out):
-        for line in take_over(plan, out, take):
+        taken, lines = find_taken(plan, out, take)
+        for folder, status in taken.items():
+            (out / folder).mkdir(parents=True, exist_ok=True)
+            write_status(out / folder, status)
+        for line in lines:
             say(line)
         inventory = take_stock(plan, out, only)
         if remove_stale and inventory.stale:
@@ -97,7 +102,7 @@ def compare(
         check_disk(estimate(inventory, out, len(slots)), out)
         text, copy = path.read_text(encoding="utf-8"), out / "suite.yaml"
         # another title or reference makes no run anew, but another table
-        changed = bool(take) or not copy.is_file() or copy.read_text(encoding="utf-8") != text
+        changed = bool(taken) or not copy.is_file() or copy.read_text(encoding="utf-8") != text
         write_file(copy, text)
         runner = Runner(inventory, out, slots, say, lambda statuses: write_tables(summarise(plan, statuses, ()), out))
         notes: list[str] = []

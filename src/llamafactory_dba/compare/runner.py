@@ -7,7 +7,6 @@ import errno
 import json
 import queue
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 
 from ..errors import DBAError
 from ..files import write_file
+from .guard import terminate_as_interrupt
 from .inventory import LOGS_BYTES, Inventory, Step, duration, forecast, free_bytes
 from .jobs import LOG, OUT, Jobs
 from .measure import has_model, remove_model
@@ -74,7 +74,7 @@ class Runner:
             DBAError: the host refuses settings; nothing was begun then.
             KeyboardInterrupt: the user stopped it; what was under way is begun again by the next start.
         """
-        with _terminate_as_interrupt(), self._closing():
+        with terminate_as_interrupt(), self._closing():
             self._check_settings()
             self._prepare()
             steps = self.inventory.todo
@@ -304,20 +304,3 @@ class Runner:
         finally:
             for slot in self.slots:
                 slot.close()
-
-
-@contextlib.contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends the run as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

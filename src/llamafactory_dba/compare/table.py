@@ -18,10 +18,13 @@ diverged run has a place in the counts and, its scores being of no model that an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+from ..errors import DBAError
 from .plan import Plan
 from .state import DIVERGED, DONE, Status
 from .statistics import Difference, Spread, paired_bootstrap, spread
@@ -30,6 +33,23 @@ from .statistics import Difference, Spread, paired_bootstrap, spread
 FORMAT, FORMAT_VERSION = "llamafactory-dba/compare", 1
 SCORES = ("s_d", "s_g", "s")
 ALL = "all"
+
+
+def read_comparison(path: Path) -> dict[str, Any]:
+    """A compare.json.
+
+    Raises:
+        DBAError: it cannot be read, or is something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DBAError(
+            "The comparison cannot be read.", expected="a compare.json", found=f"{path}: {error}"
+        ) from error
+    if not isinstance(found, dict) or (found.get("format"), found.get("format_version")) != (FORMAT, FORMAT_VERSION):
+        raise DBAError("This is no comparison.", expected=f"{FORMAT}, version {FORMAT_VERSION}", found=path)
+    return found
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,18 @@ report page. What it was measured with (machine, versions) stands in its file, a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import DBAError
 from .plan import Plan, RunPlan
-from .state import DIVERGED, DONE, ENDED, Status, read_status, write_status
-from .table import FORMAT, FORMAT_VERSION, SCORES
+from .state import DIVERGED, DONE, ENDED, Status, read_status
+from .table import SCORES, read_comparison
 
 
-def take(plan: Plan, out: Path, files: Sequence[Path]) -> list[str]:
-    """Write the status of every run of the plan that one of the files has and that is not done here.
+def find_taken(plan: Plan, out: Path, files: Sequence[Path]) -> tuple[dict[str, Status], list[str]]:
+    """The status of every run of the plan that one of the files has and that is not done here; writes nothing.
 
     Args:
         plan: what is asked for.
@@ -27,13 +26,15 @@ def take(plan: Plan, out: Path, files: Sequence[Path]) -> list[str]:
         files: compare.json files; where two have a run, the first counts.
 
     Returns:
-        A line for each file: how many runs came from it, and from which machine.
+        Folder → status, and a line for each file: how many runs come from it, and from which machine.
 
     Raises:
         DBAError: a file is no compare.json, or has no run of this plan.
     """
+    taken: dict[str, Status] = {}
     lines = []
-    for path, content in [(path, _read(path)) for path in files]:  # all are read before anything is written
+    for path in files:
+        content = read_comparison(path)
         rows: dict[str, list[Mapping[str, Any]]] = {}
         for row in content["runs"]:
             if row.get("hash") and row["state"] in ENDED:
@@ -49,35 +50,17 @@ def take(plan: Plan, out: Path, files: Sequence[Path]) -> list[str]:
         source = f"{path.name} of {content.get('created', '?')}"
         new = 0
         for run in known:
-            here = read_status(out / run.folder, run.hash)
+            here = taken.get(run.folder) or read_status(out / run.folder, run.hash)
             if here is not None and here.state in ENDED:
                 continue
             status = _status(run, rows[run.hash], source)
             if status is not None:
-                (out / run.folder).mkdir(parents=True, exist_ok=True)
-                write_status(out / run.folder, status)
+                taken[run.folder] = status
                 new += 1
         tools = ", ".join(f"{name} {number}" for name, number in content.get("versions", {}).items())
         machine = content.get("machine", {}).get("processor", "?")
         lines.append(f"taken from {path}: {new} of {len(known)} runs of this suite ({machine}; {tools})")
-    return lines
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DBAError(
-            "A comparison cannot be taken from.", expected="a compare.json", found=f"{path}: {error}"
-        ) from (error)
-    head = (found.get("format"), found.get("format_version")) if isinstance(found, dict) else None
-    if head != (FORMAT, FORMAT_VERSION):
-        raise DBAError(
-            "A comparison cannot be taken from.",
-            expected=f"{FORMAT}, version {FORMAT_VERSION}",
-            found=f"{path}: {head}",
-        )
-    return dict(found)
+    return taken, lines
 
 
 def _status(run: RunPlan, rows: Sequence[Mapping[str, Any]], source: str) -> Status | None:
