@@ -9,7 +9,6 @@ from llamafactory_dba.anchor.config import CONFIG, AnchorConfig, read_config
 from llamafactory_dba.anchor.differences import compare, same_values, without_added_rows
 from llamafactory_dba.anchor.fingerprint import find_model, fingerprint_folder
 
-from .misfit_words import in_words
 from .problems import Problem
 
 
@@ -37,4 +36,5 @@ def _misfit(
     found, rows = without_added_rows(config.fingerprint, model)
     if same_values(config.fingerprint, found) and (allow_added or not rows):
         return ()
-    return tuple(in_words(sentence) for sentence in compare(config.fingerprint, fingerprint_folder(model)))
+    differences = compare(config.fingerprint, fingerprint_folder(model))
+    return tuple(Problem("", f"dba_misfit_{item.kind}", item.values) for item in differences)

@@ -1,4 +1,4 @@
-"""How the base model of an anchor and the chosen model differ, and what is wrong with a data file."""
+"""How the base model of an anchor and the chosen model differ, as messages; and what is wrong with a data file."""
 
 from __future__ import annotations
 

@@ -5,9 +5,43 @@ from pathlib import Path
 from .fingerprint import Fingerprint, TensorPrint, fingerprint_folder
 
 
+FORMS = {
+    "architecture": "another architecture: the anchor was made for {before}, the model is {now}",
+    "added": "another vocabulary size: {before} when the anchor was made, {now} here (tokens were added or the "
+    "embedding was padded; {name})",
+    "cut": "another vocabulary size: {before} when the anchor was made, {now} here (the embedding was cut; {name})",
+    "shapes": "other shapes in {count} of {total} tensors, first {name}: {before} in the anchor's model, {now} here",
+    "missing": "{count} tensors missing here: {names}",
+    "only": "{count} tensors only here: {names}",
+    "dtype": "another dtype in {count} of {total} tensors, first {name}: {before} in the anchor's model, {now} here",
+    "rounded": "another dtype in {count} of {total} tensors, first {name}: {before} in the anchor's model, {now} here"
+    "; the values agree up to rounding",
+    "partly": "other values in {count} of {total} tensors of the same name and shape (partly the same model): {names}",
+    "values": "other values in {count} of {total} tensors of the same name and shape (a fine-tuned sibling or an "
+    "unrelated model): {names}",
+}
 EMBEDDING, HEAD = "embed_tokens.weight", "lm_head.weight"
 # one row per token, by the names that the architectures of the host give them
 VOCABULARY = (EMBEDDING, HEAD, "wte.weight", "word_embeddings.weight", "embed_out.weight", "output_layer.weight")
+
+
+class Difference(str):
+    """One difference in English words, a sentence of `FORMS`.
+
+    Attributes:
+        kind: key of `FORMS`, for whoever says it in other words.
+        values: what stands in the sentence, by name; words of no language.
+    """
+
+    __slots__ = ("kind", "values")
+    kind: str
+    values: dict[str, str]
+
+    def __new__(cls, kind: str, **values: object) -> "Difference":
+        """The sentence of ``kind`` with ``values`` in it."""
+        made = super().__new__(cls, FORMS[kind].format(**values))
+        made.kind, made.values = kind, {name: str(value) for name, value in values.items()}
+        return made
 
 
 def added_rows(expected: Fingerprint, found: Fingerprint) -> dict[str, int]:
@@ -42,33 +76,31 @@ def same_values(expected: Fingerprint, found: Fingerprint) -> bool:
     )
 
 
-def compare(expected: Fingerprint, found: Fingerprint) -> list[str]:
-    """Every difference in words, the telling ones first; empty for the same model.
+def compare(expected: Fingerprint, found: Fingerprint) -> list[Difference]:
+    """Every difference, the telling ones first; empty for the same model.
 
     Where one side has no readable weights only the architecture is compared.
     """
-    texts = []
+    differences = []
     if expected.architecture and found.architecture and expected.architecture != found.architecture:
-        texts.append(
-            f"another architecture: the anchor was made for {expected.architecture}, the model is {found.architecture}"
-        )
+        differences.append(Difference("architecture", before=expected.architecture, now=found.architecture))
     if not (expected.known and found.known):
-        return texts
+        return differences
     left, right = _without_tied_head(expected, found)
     shared = [name for name in left if name in right]
     resized = [name for name in shared if left[name].shape != right[name].shape]
-    texts += _vocabulary(left, right, resized)
+    differences += _vocabulary(left, right, resized)
     resized = [name for name in resized if not is_vocabulary(name, left[name].shape, right[name].shape)]
     if resized:
         name = resized[0]
-        texts.append(
-            f"other shapes in {len(resized)} of {len(left)} tensors, first {name}: "
-            f"{list(left[name].shape)} in the anchor's model, {list(right[name].shape)} here"
+        before, now = list(left[name].shape), list(right[name].shape)
+        differences.append(
+            Difference("shapes", count=len(resized), total=len(left), name=name, before=before, now=now)
         )
-    for side, names in (("missing here", left.keys() - right.keys()), ("only here", right.keys() - left.keys())):
+    for kind, names in (("missing", left.keys() - right.keys()), ("only", right.keys() - left.keys())):
         if names:
-            texts.append(f"{len(names)} tensors {side}: {_some(sorted(names))}")
-    return texts + _dtypes_and_values(left, right, shared)
+            differences.append(Difference(kind, count=len(names), names=_some(sorted(names))))
+    return differences + _dtypes_and_values(left, right, shared)
 
 
 def is_vocabulary(name: str, left: tuple[int, ...], right: tuple[int, ...]) -> bool:
@@ -76,17 +108,18 @@ def is_vocabulary(name: str, left: tuple[int, ...], right: tuple[int, ...]) -> b
     return name.endswith(VOCABULARY) and left[1:] == right[1:]
 
 
-def _vocabulary(left: dict[str, TensorPrint], right: dict[str, TensorPrint], resized: list[str]) -> list[str]:
+def _vocabulary(left: dict[str, TensorPrint], right: dict[str, TensorPrint], resized: list[str]) -> list[Difference]:
     for name in resized:
         if is_vocabulary(name, left[name].shape, right[name].shape):
             before, now = left[name].shape[0], right[name].shape[0]
-            how = "tokens were added or the embedding was padded" if now > before else "the embedding was cut"
-            return [f"another vocabulary size: {before} when the anchor was made, {now} here ({how}; {name})"]
+            return [Difference("added" if now > before else "cut", before=before, now=now, name=name)]
     return []
 
 
-def _dtypes_and_values(left: dict[str, TensorPrint], right: dict[str, TensorPrint], shared: list[str]) -> list[str]:
-    texts = []
+def _dtypes_and_values(
+    left: dict[str, TensorPrint], right: dict[str, TensorPrint], shared: list[str]
+) -> list[Difference]:
+    differences = []
     same_shape = [name for name in shared if left[name].shape == right[name].shape]
     cast = [name for name in same_shape if left[name].dtype != right[name].dtype]
     changed = [
@@ -95,19 +128,13 @@ def _dtypes_and_values(left: dict[str, TensorPrint], right: dict[str, TensorPrin
         if (left[name].rounded != right[name].rounded if name in cast else left[name].hash != right[name].hash)
     ]
     if cast:
-        name = cast[0]
-        also = "" if changed else "; the values agree up to rounding"
-        texts.append(
-            f"another dtype in {len(cast)} of {len(shared)} tensors, first {name}: "
-            f"{left[name].dtype} in the anchor's model, {right[name].dtype} here{also}"
-        )
+        name, kind = cast[0], "dtype" if changed else "rounded"
+        before, now = left[name].dtype, right[name].dtype
+        differences.append(Difference(kind, count=len(cast), total=len(shared), name=name, before=before, now=now))
     if changed:
-        kin = "an unrelated model" if len(changed) > 0.9 * len(shared) and len(shared) > 1 else "partly the same model"
-        texts.append(
-            f"other values in {len(changed)} of {len(shared)} tensors of the same name and shape "
-            f"({kin if kin.startswith('partly') else 'a fine-tuned sibling or ' + kin}): {_some(changed)}"
-        )
-    return texts
+        kind = "values" if len(changed) > 0.9 * len(shared) and len(shared) > 1 else "partly"
+        differences.append(Difference(kind, count=len(changed), total=len(shared), names=_some(changed)))
+    return differences
 
 
 def _without_tied_head(
@@ -123,4 +150,4 @@ def _without_tied_head(
 
 
 def _some(names: list[str], limit: int = 3) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+    return ", ".join(names[:limit]) + (f" … (+{len(names) - limit})" if len(names) > limit else "")

@@ -212,7 +212,7 @@ def _other_tensors(first: AnchorConfig, other: AnchorConfig) -> list[str]:
     return texts
 
 
-def _other_base(first: AnchorConfig, other: AnchorConfig) -> list[str]:
+def _other_base(first: AnchorConfig, other: AnchorConfig) -> Sequence[str]:
     if first.fingerprint.known and other.fingerprint.known:
         # another dtype alone is the same model
         same = same_values(first.fingerprint, other.fingerprint)

@@ -1,14 +1,15 @@
-"""Every sentence of the package on two different base models is known, and said in the page's language."""
+"""Every difference between two base models that the package finds is said in the page's language."""
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from llamafactory_dba.anchor.differences import compare
+from llamafactory_dba.anchor.differences import FORMS, compare
 from llamafactory_dba.anchor.fingerprint import Fingerprint, TensorPrint
+from llamafactory_dba.webui import anchor_fit
 from llamafactory_dba.webui.locales import LANGUAGES
-from llamafactory_dba.webui.misfit_words import SENTENCES, in_words
 from llamafactory_dba.webui.problems import Problem
 
 
@@ -40,27 +41,28 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("key", SENTENCES)
-def test_a_sentence_of_the_package_is_said_in_five_languages(key):
-    before = CASES["dba_misfit_missing"] if key == "dba_misfit_only" else BASE
-    sentence = compare(before, CASES[key])[0]
-    found = in_words(sentence)
-    assert found.key == key
-    shortened = re.sub(r" and (\d+) more$", r", … (+\1)", sentence)
-    assert found.say("en") == shortened  # the English message says what the command line says
+@pytest.mark.parametrize("kind", FORMS)
+def test_a_difference_is_said_in_five_languages(kind):
+    key = f"dba_misfit_{kind}"
+    before = CASES["dba_misfit_missing"] if kind == "only" else BASE
+    difference = compare(before, CASES[key])[0]
+    assert difference.kind == kind
+    problem = Problem("", key, difference.values)
+    assert problem.say("en") == difference  # the English message says what the command line says
     for lang in LANGUAGES[1:]:
-        said = found.say(lang)
-        for figure in re.findall(r"\d+", sentence):
+        said = problem.say(lang)
+        for figure in re.findall(r"\d+", difference):
             assert figure in said
         assert not re.search(r"\b(the|here|anchor|model is|tensors|first|of|made)\b", said), said
 
 
-def test_an_unknown_sentence_is_shown_as_it_is():
-    assert in_words("something new").say("ja") == "something new"
-
-
-def test_reasons_are_said_within_a_sentence():
-    reasons = tuple(in_words(text) for text in compare(BASE, CASES["dba_misfit_dtype"]))
+def test_differences_are_said_within_a_sentence(tmp_path, monkeypatch):
+    """As the board says them: by way of an anchor's header and a model's folder."""
+    found = CASES["dba_misfit_dtype"]
+    monkeypatch.setattr(anchor_fit, "read_config", lambda folder: SimpleNamespace(fingerprint=BASE))
+    monkeypatch.setattr(anchor_fit, "without_added_rows", lambda expected, model: (found, {}))
+    monkeypatch.setattr(anchor_fit, "fingerprint_folder", lambda model: found)
+    reasons = anchor_fit._misfit.__wrapped__("anchor", 0, "model", (), allow_added=False)
     problem = Problem("", "dba_anchor_other", {"base": "mine", "reason": reasons})
     assert len(reasons) == 2
     assert problem.say("ru").startswith("Этот якорь от другой модели, mine: другой тип данных у 6 из 6")
