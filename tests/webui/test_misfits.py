@@ -56,7 +56,7 @@ def test_a_difference_is_said_in_five_languages(kind):
         assert not re.search(r"\b(the|here|anchor|model is|tensors|first|of|made)\b", said), said
 
 
-def test_differences_are_said_within_a_sentence(tmp_path, monkeypatch):
+def test_differences_are_said_within_a_sentence(monkeypatch):
     """As the board says them: by way of an anchor's header and a model's folder."""
     found = CASES["dba_misfit_dtype"]
     monkeypatch.setattr(anchor_fit, "read_config", lambda folder: SimpleNamespace(fingerprint=BASE))
