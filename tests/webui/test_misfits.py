@@ -2,12 +2,15 @@
 
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
+import torch
+from anchor.helpers import config, truncations
+from safetensors.torch import save_file
 
 from llamafactory_dba.anchor.differences import FORMS, compare
-from llamafactory_dba.anchor.fingerprint import Fingerprint, TensorPrint
+from llamafactory_dba.anchor.fingerprint import Fingerprint, TensorPrint, fingerprint_folder
+from llamafactory_dba.anchor.format import save_anchor
 from llamafactory_dba.webui import anchor_fit
 from llamafactory_dba.webui.locales import LANGUAGES
 from llamafactory_dba.webui.problems import Problem
@@ -56,13 +59,17 @@ def test_a_difference_is_said_in_five_languages(kind):
         assert not re.search(r"\b(the|here|anchor|model is|tensors|first|of|made)\b", said), said
 
 
-def test_differences_are_said_within_a_sentence(monkeypatch):
-    """As the board says them: by way of an anchor's header and a model's folder."""
-    found = CASES["dba_misfit_dtype"]
-    monkeypatch.setattr(anchor_fit, "read_config", lambda folder: SimpleNamespace(fingerprint=BASE))
-    monkeypatch.setattr(anchor_fit, "without_added_rows", lambda expected, model: (found, {}))
-    monkeypatch.setattr(anchor_fit, "fingerprint_folder", lambda model: found)
-    reasons = anchor_fit._misfit.__wrapped__("anchor", 0, "model", (), allow_added=False)
+def test_differences_are_said_within_a_sentence(tmp_path):
+    """As the board says them: from an anchor's header and a model's folder."""
+    for name, dtype in (("base", torch.float32), ("other", torch.bfloat16)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text('{"architectures": ["A"]}')
+        value = torch.full((4, 4), 1.0 if name == "base" else 2.0, dtype=dtype)
+        save_file({tensor: value.clone() for tensor in NAMES}, tmp_path / name / "model.safetensors")
+    header = replace(config(), fingerprint=fingerprint_folder(tmp_path / "base"))
+    save_anchor(tmp_path / "anchor", truncations(), header)
+    assert not anchor_fit.misfit(tmp_path / "anchor", header, str(tmp_path / "base"))
+    reasons = anchor_fit.misfit(tmp_path / "anchor", header, str(tmp_path / "other"))
     problem = Problem("", "dba_anchor_other", {"base": "mine", "reason": reasons})
     assert len(reasons) == 2
     assert problem.say("ru").startswith("Этот якорь от другой модели, mine: другой тип данных у 6 из 6")
