@@ -85,12 +85,12 @@ def _read(code: int, out: Path, log: Path) -> dict[str, Any]:
 
 
 def rows(result: Mapping[str, Any], lang: str | None, variant: str = PAPER) -> str:
-    """What was found, as a Markdown table in the page's language, and the package's sentences on it (English).
+    """What was found, as a Markdown table and sentences in the page's language.
 
     Args:
         result: the probe's JSON.
         lang: of the page.
-        variant: of the training; those beside the paper's have no λ and no γ, which the package's advice is about.
+        variant: of the training; those beside the paper's have no λ and no γ, which the advice is about.
     """
     settings, plan = result["settings"], result["plan"]
     table = [("similarity", _spread(result["similarity"], ".4f")), ("cosine", _spread(result["cosine"], "+.4f"))]
@@ -106,7 +106,8 @@ def rows(result: Mapping[str, Any], lang: str | None, variant: str = PAPER) -> s
         table.append(("effective", _rates(plan["corrected_rates"])))
     lines = [f"| {message('dba_probe_what', lang)} | {message('dba_probe_value', lang)} |", "|---|---|"]
     lines += [f"| {message(f'dba_probe_{name}', lang)} | {value} |" for name, value in table]
-    said = [f"- {sentence}" for sentence in (*result["notes"], *result["advice"])]
+    told = (*result["told"]["notes"], *result["told"]["advice"])
+    said = [f"- {message('dba_probe_said_' + item['kind'], lang, **item['values'])}" for item in told]
     if variant != PAPER:
         said = [message("dba_probe_other", lang, variant=variant)]
     return "\n".join([message("dba_probe_done", lang, batches=len(result["batches"])), "", *lines, "", *said])

@@ -250,6 +250,8 @@ def test_the_json(recipe):
     result = probe(recipe(dba_boost_magnitude=0.6), batches=2)
     content = json.loads(result.to_json())
     assert content["schema"] == "llamafactory-dba/probe/1"
+    assert content["advice"] == list(result.advice) and content["notes"] == list(result.notes)
+    assert content["told"]["advice"] == [{"kind": item.kind, "values": item.values} for item in result.advice]
     assert content["datasets"] == ["domain"]
     assert [batch["step"] for batch in content["batches"]] == [0, 1]
     assert content["settings"] == {

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from .train_messages import ALERTS
+from . import probe, train_messages
 from .words import BESIDE, Five, element
 
 
-__all__ = ["ALERTS", "LOCALES"]
-
+ALERTS = {**train_messages.ALERTS, **probe.ALERTS}
 LOCALES = {
     "dba_train_intro": element(
         value=Five(

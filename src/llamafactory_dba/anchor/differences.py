@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..sentences import Sentence, first_few
 from .fingerprint import Fingerprint, TensorPrint, fingerprint_folder
 
 
@@ -25,23 +26,8 @@ EMBEDDING, HEAD = "embed_tokens.weight", "lm_head.weight"
 VOCABULARY = (EMBEDDING, HEAD, "wte.weight", "word_embeddings.weight", "embed_out.weight", "output_layer.weight")
 
 
-class Difference(str):
-    """One difference in English words, a sentence of `FORMS`.
-
-    Attributes:
-        kind: key of `FORMS`, for whoever says it in other words.
-        values: what stands in the sentence, by name; words of no language.
-    """
-
-    __slots__ = ("kind", "values")
-    kind: str
-    values: dict[str, str]
-
-    def __new__(cls, kind: str, **values: object) -> "Difference":
-        """The sentence of ``kind`` with ``values`` in it."""
-        made = super().__new__(cls, FORMS[kind].format(**values))
-        made.kind, made.values = kind, {name: str(value) for name, value in values.items()}
-        return made
+def _difference(kind: str, **values: object) -> Sentence:
+    return Sentence.of(FORMS, kind, **values)
 
 
 def added_rows(expected: Fingerprint, found: Fingerprint) -> dict[str, int]:
@@ -76,14 +62,14 @@ def same_values(expected: Fingerprint, found: Fingerprint) -> bool:
     )
 
 
-def compare(expected: Fingerprint, found: Fingerprint) -> list[Difference]:
-    """Every difference, the telling ones first; empty for the same model.
+def compare(expected: Fingerprint, found: Fingerprint) -> list[Sentence]:
+    """Every difference, a sentence of `FORMS`, the telling ones first; empty for the same model.
 
     Where one side has no readable weights only the architecture is compared.
     """
     differences = []
     if expected.architecture and found.architecture and expected.architecture != found.architecture:
-        differences.append(Difference("architecture", before=expected.architecture, now=found.architecture))
+        differences.append(_difference("architecture", before=expected.architecture, now=found.architecture))
     if not (expected.known and found.known):
         return differences
     left, right = _without_tied_head(expected, found)
@@ -95,11 +81,11 @@ def compare(expected: Fingerprint, found: Fingerprint) -> list[Difference]:
         name = resized[0]
         before, now = list(left[name].shape), list(right[name].shape)
         differences.append(
-            Difference("shapes", count=len(resized), total=len(left), name=name, before=before, now=now)
+            _difference("shapes", count=len(resized), total=len(left), name=name, before=before, now=now)
         )
     for kind, names in (("missing", left.keys() - right.keys()), ("only", right.keys() - left.keys())):
         if names:
-            differences.append(Difference(kind, count=len(names), names=_some(sorted(names))))
+            differences.append(_difference(kind, count=len(names), names=first_few(sorted(names))))
     return differences + _dtypes_and_values(left, right, shared)
 
 
@@ -108,17 +94,17 @@ def is_vocabulary(name: str, left: tuple[int, ...], right: tuple[int, ...]) -> b
     return name.endswith(VOCABULARY) and left[1:] == right[1:]
 
 
-def _vocabulary(left: dict[str, TensorPrint], right: dict[str, TensorPrint], resized: list[str]) -> list[Difference]:
+def _vocabulary(left: dict[str, TensorPrint], right: dict[str, TensorPrint], resized: list[str]) -> list[Sentence]:
     for name in resized:
         if is_vocabulary(name, left[name].shape, right[name].shape):
             before, now = left[name].shape[0], right[name].shape[0]
-            return [Difference("added" if now > before else "cut", before=before, now=now, name=name)]
+            return [_difference("added" if now > before else "cut", before=before, now=now, name=name)]
     return []
 
 
 def _dtypes_and_values(
     left: dict[str, TensorPrint], right: dict[str, TensorPrint], shared: list[str]
-) -> list[Difference]:
+) -> list[Sentence]:
     differences = []
     same_shape = [name for name in shared if left[name].shape == right[name].shape]
     cast = [name for name in same_shape if left[name].dtype != right[name].dtype]
@@ -130,10 +116,10 @@ def _dtypes_and_values(
     if cast:
         name, kind = cast[0], "dtype" if changed else "rounded"
         before, now = left[name].dtype, right[name].dtype
-        differences.append(Difference(kind, count=len(cast), total=len(shared), name=name, before=before, now=now))
+        differences.append(_difference(kind, count=len(cast), total=len(shared), name=name, before=before, now=now))
     if changed:
         kind = "values" if len(changed) > 0.9 * len(shared) and len(shared) > 1 else "partly"
-        differences.append(Difference(kind, count=len(changed), total=len(shared), names=_some(changed)))
+        differences.append(_difference(kind, count=len(changed), total=len(shared), names=first_few(changed)))
     return differences
 
 
@@ -147,7 +133,3 @@ def _without_tied_head(
         extra = {n for n, p in this.items() if n.endswith(HEAD) and n not in other and p == embedding}
         sides.append({name: p for name, p in this.items() if name not in extra})
     return sides[0], sides[1]
-
-
-def _some(names: list[str], limit: int = 3) -> str:
-    return ", ".join(names[:limit]) + (f" … (+{len(names) - limit})" if len(names) > limit else "")

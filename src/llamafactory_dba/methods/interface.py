@@ -51,4 +51,4 @@ class Method(NamedTuple):
     make_hook: Callable[[Any, Wiring], AnchorHook]
     describe: Callable[[Any, int], str]
     facts: Callable[[Any, int], dict[str, Any]]
-    warnings: Callable[[Any, AnchorConfig, int], list[str]]
+    warnings: Callable[[Any, AnchorConfig, int], Sequence[str]]

@@ -12,12 +12,20 @@ from typing import Any
 from ..anchor.config import AnchorConfig
 from ..core.boost import initial_weight
 from ..core.convergence import half_cosine_of
+from ..sentences import Sentence
 from ..training.hooks import Settings, StepHook
 from .interface import Method, Wiring
 
 
 LARGEST_PAPER_WEIGHT = 0.1  # 200 / T at the paper's smallest domain, 28,613 rows in batches of 8, is 0.056
 LOW_COSINE = half_cosine_of(0.5**0.5)  # a third; below it, more than half of the anchor's energy is sampling noise
+WARNINGS = {
+    "large_boost": "the boost starts at {initial}; the paper's runs stay below {largest}. In runs this short it cost "
+    "general skill in our measurements (docs/real_small.md): lower `dba_boost_magnitude`.",
+    "noisy_anchor": "the means of two halves of the general data have a cosine of {cosine} only, so the anchor is "
+    "mostly noise: the base model may be at its optimum on that data already. Make it from more or other general "
+    "data, or set `dba_boost_magnitude: 0`.",
+}
 
 
 def make_hook(arguments: Any, wiring: Wiring) -> StepHook:
@@ -57,13 +65,13 @@ def facts(arguments: Any, total_steps: int) -> dict[str, Any]:
     }
 
 
-def warnings(arguments: Any, config: AnchorConfig, total_steps: int) -> list[str]:
+def warnings(arguments: Any, config: AnchorConfig, total_steps: int) -> list[Sentence]:
     """See `boost_warnings`."""
     return boost_warnings(initial_weight(arguments.dba_boost_magnitude, total_steps), config.half_cosine)
 
 
-def boost_warnings(initial: float, half_cosine: Sequence[tuple[int, float]]) -> list[str]:
-    """What speaks against boosting in this run, as far as it can be known before the first step.
+def boost_warnings(initial: float, half_cosine: Sequence[tuple[int, float]]) -> list[Sentence]:
+    """What speaks against boosting in this run, as far as it can be known before the first step (`WARNINGS`).
 
     Args:
         initial: k0, the boost weight of the first step; 0 with GGB off.
@@ -72,15 +80,10 @@ def boost_warnings(initial: float, half_cosine: Sequence[tuple[int, float]]) -> 
     found = []
     if initial > LARGEST_PAPER_WEIGHT:
         found.append(
-            f"the boost starts at {initial:.2g}; the paper's runs stay below {LARGEST_PAPER_WEIGHT:g}. In runs this "
-            "short it cost general skill in our measurements (docs/real_small.md): lower `dba_boost_magnitude`."
+            Sentence.of(WARNINGS, "large_boost", initial=f"{initial:.2g}", largest=f"{LARGEST_PAPER_WEIGHT:g}")
         )
     if initial and half_cosine and half_cosine[-1][1] < LOW_COSINE:
-        found.append(
-            f"the means of two halves of the general data have a cosine of {half_cosine[-1][1]:.2f} only, so the "
-            "anchor is mostly noise: the base model may be at its optimum on that data already. Make it from more or "
-            "other general data, or set `dba_boost_magnitude: 0`."
-        )
+        found.append(Sentence.of(WARNINGS, "noisy_anchor", cosine=f"{half_cosine[-1][1]:.2f}"))
     return found
 
 

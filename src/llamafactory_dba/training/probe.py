@@ -32,10 +32,11 @@ from ..anchor.format import load_anchor
 from ..anchor.inspect import kind_of, layer_of
 from ..anchor.similarity import Agreement, Spread, TensorSums, agreement, corrected
 from ..errors import AnchorError, DBAError
+from ..sentences import Sentence, first_few
 from .checks import check_run
 from .probe_result import Cell, ProbeResult, advise, plan_of
 from .probe_watcher import Finished, Watcher
-from .views import describe_names
+from .probe_words import NOTES
 
 
 # what the host raises over a recipe, its data or its model files
@@ -65,7 +66,7 @@ def probe(
         raise DBAError("There is nothing to probe.", expected="1 batch or more", found=batches)
     notes = []
     if not arguments.get("use_dba"):
-        notes.append("the recipe does not set `use_dba: true`: its training would not use this anchor")
+        notes.append(Sentence.of(NOTES, "no_dba"))
     with tempfile.TemporaryDirectory(prefix="dba-probe-") as scratch:
         changed = _dba_arguments(arguments, anchor, scratch)
         with _host_errors():
@@ -160,7 +161,7 @@ def _of_host(error: BaseException) -> DBAError:
     )
 
 
-def _result(watcher: Watcher, datasets: tuple[str, ...], notes: list[str]) -> ProbeResult:
+def _result(watcher: Watcher, datasets: tuple[str, ...], notes: list[Sentence]) -> ProbeResult:
     """Put together what was seen."""
     batches, settings = watcher.batches, watcher.settings
     if not batches:
@@ -200,22 +201,23 @@ def _result(watcher: Watcher, datasets: tuple[str, ...], notes: list[str]) -> Pr
     )
 
 
-def _limits(watcher: Watcher) -> list[str]:
+def _limits(watcher: Watcher) -> list[Sentence]:
     """What limits the numbers."""
     notes = []
+
+    def say(kind: str, **values: object) -> None:
+        notes.append(Sentence.of(NOTES, kind, **values))
+
     if watcher.seen < watcher.wanted:
-        notes.append(
-            f"{watcher.wanted} batches were asked for; one pass over the data, or the whole training, has "
-            f"{watcher.seen}"
-        )
+        say("few", wanted=watcher.wanted, seen=watcher.seen)
     if watcher.skipped:
-        notes.append(f"{watcher.skipped} steps overflowed in fp16 and are left out, as in a training")
+        say("overflowed", skipped=watcher.skipped)
     if watcher.unmatched:
-        notes.append(f"the anchor has nothing for {describe_names(watcher.unmatched)}")
+        say("unmatched", count=len(watcher.unmatched), names=first_few(watcher.unmatched))
     if watcher.rates is None:
-        notes.append("the learning rates of this scheduler depend on the run, so no effective rate is predicted")
+        say("no_rates")
     if not watcher.settings.use_correction:
-        notes.append("the recipe has `dba_use_correction: false`: λ is what the correction would be")
+        say("no_correction")
     return notes
 
 

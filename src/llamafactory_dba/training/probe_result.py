@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from ..anchor.similarity import Agreement, Batch, Rates, Spread
 from ..core.boost import boost_weight, initial_weight
 from ..methods.paper import LOW_COSINE, boost_warnings
+from ..sentences import Sentence
+from .probe_words import ADVICE
 
 
 SCHEMA = "llamafactory-dba/probe/1"
@@ -70,7 +72,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """All that a probe found. JSON: these fields by name, and ``schema``.
+    """All that a probe found. JSON: these fields by name, ``schema``, and ``told``: kind and values of each sentence.
 
     Attributes:
         anchor: its folder.
@@ -91,8 +93,8 @@ class ProbeResult:
         kinds: the same, per kind of matrix.
         cells: signed cosine per layer and kind.
         plan: for the whole training.
-        notes: what limits the numbers.
-        advice: what they say about this run.
+        notes: what limits the numbers; kinds of `probe_words.NOTES`.
+        advice: what they say about this run; kinds of `probe_words.ADVICE` and `methods.paper.WARNINGS`.
     """
 
     anchor: str
@@ -113,12 +115,14 @@ class ProbeResult:
     kinds: dict[str, Agreement]
     cells: tuple[Cell, ...]
     plan: Plan
-    notes: tuple[str, ...]
-    advice: tuple[str, ...]
+    notes: tuple[Sentence, ...]
+    advice: tuple[Sentence, ...]
 
     def to_json(self) -> str:
         """One JSON object; no NaN, no Infinity."""
-        return json.dumps({"schema": SCHEMA, **dataclasses.asdict(self)}, allow_nan=False)
+        told = {"notes": [note.told() for note in self.notes], "advice": [item.told() for item in self.advice]}
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return json.dumps({"schema": SCHEMA, **fields, "told": told}, allow_nan=False, default=dataclasses.asdict)
 
 
 def plan_of(
@@ -160,7 +164,7 @@ def advise(
     domain: Agreement,
     start: float,
     half_cosines: Sequence[tuple[int, float]],
-) -> tuple[str, ...]:
+) -> tuple[Sentence, ...]:
     """Sentences that the numbers justify, none where they do not.
 
     Args:
@@ -171,40 +175,25 @@ def advise(
         half_cosines: the anchor's history.
     """
     said = []
+
+    def say(kind: str, **values: object) -> None:
+        said.append(Sentence.of(ADVICE, kind, **values))
+
     bound = 1 / settings.base_correction
     if settings.use_correction and factor.std <= CONSTANT * factor.mean:
-        said.append(
-            f"λ hardly varies ({factor.mean:.3g} ± {factor.std:.1g}, {1 - factor.mean / bound:.1%} below its bound "
-            f"1/λ_0 = {bound:g}): at the base model the correction acts as a plain learning-rate factor of "
-            f"{factor.mean:.3g}."
-        )
+        below = f"{1 - factor.mean / bound:.1%}"
+        say("constant", mean=f"{factor.mean:.3g}", std=f"{factor.std:.1g}", below=below, bound=f"{bound:g}")
     if settings.use_correction and factor.mean < MOVING * bound:
-        said.append(
-            f"λ = {factor.mean:.3g} holds at the base model only. Where s began this high it fell within the first "
-            "quarter of the training in our measurements (docs/probe.md), and λ rose towards its bound: choose a "
-            f"learning rate that is safe {bound:g} times over."
-        )
+        say("moving", mean=f"{factor.mean:.3g}", bound=f"{bound:g}")
     noisy = bool(half_cosines) and half_cosines[-1][1] < LOW_COSINE
     if domain.cosine is not None and domain.error:
-        shown = f"signed cosine {domain.cosine:+.4f} ± {domain.error:.4f}"
         if abs(domain.cosine) < SIGNIFICANT * domain.error:
-            said.append(f"The mean domain gradient has no clear component along the anchor ({shown}).")
+            kind = "unclear"
         elif noisy:
-            said.append(f"The anchor is mostly noise, so the sign of the {shown} says little about the general loss.")
-        elif domain.cosine < 0:
-            said.append(
-                f"The mean domain gradient points against the anchor ({shown}): to first order, a plain gradient step "
-                "on the domain raises the general loss."
-            )
+            kind = "noisy"
         else:
-            said.append(
-                f"The mean domain gradient points the anchor's way ({shown}): to first order, a plain gradient step "
-                "on the domain lowers the general loss, too."
-            )
+            kind = "against" if domain.cosine < 0 else "along"
+        say(kind, cosine=f"{domain.cosine:+.4f}", error=f"{domain.error:.4f}")
     if domain.half_cosine is not None and domain.half_cosine < LOW_COSINE:
-        said.append(
-            f"The means of two halves of the probed batches have a cosine of {domain.half_cosine:.2f} only: the mean "
-            "domain gradient is mostly noise, probe more batches."
-        )
-    said += [warning[0].upper() + warning[1:] for warning in boost_warnings(start, half_cosines)]
-    return tuple(said)
+        say("scattered", cosine=f"{domain.half_cosine:.2f}")
+    return (*said, *(warning.capitalized() for warning in boost_warnings(start, half_cosines)))
