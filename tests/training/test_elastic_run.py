@@ -1,5 +1,6 @@
 """Runs with `dba_variant: elastic` through the host: limits, resume, logs, refusals."""
 
+import importlib.util
 import json
 
 import pytest
@@ -97,6 +98,26 @@ def test_infinite_strength_and_full_rank_keep_the_weights(world, curved, tmp_pat
     for name, value in held.items():
         # fp32: 1e30 times the smallest number of a product may be below 1, and the subtraction rounds
         assert value < 1e-4 * free[name], name
+
+
+GALORE = {"use_galore": True, "optim": "adamw_torch", "galore_rank": 4, "galore_target": "all"}
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("galore_torch") is None,
+    reason="galore_torch is not installed (pip install 'llamafactory-dba[galore]')",
+)
+def test_on_the_steps_of_galore(world, curved, tmp_path):
+    """Both limits, and between them a strength that holds a part."""
+    free = plain(world, tmp_path / "plain", **GALORE)
+    measured = run(world, tmp_path / "measured", curved, dba_elastic_strength=0.0, **GALORE)
+    assert support.same_weights(measured, free)
+    held = run(world, tmp_path / "held", curved, dba_elastic_strength=1e30, dba_elastic_every=1, **GALORE)
+    some = run(world, tmp_path / "some", curved, dba_elastic_strength=1e3, **GALORE)
+    moved = distance(world, free)
+    assert all(value < 1e-4 * moved[name] for name, value in distance(world, held).items())
+    assert 0 < sum(distance(world, some).values()) < 0.95 * sum(moved.values())
+    assert all(record["predicted_kl"] < record["predicted_kl_before"] for record in log(some))
 
 
 @pytest.mark.parametrize(
