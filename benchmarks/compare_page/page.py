@@ -1,9 +1,9 @@
 """docs/results.md from docs/results.template.md and the JSON files: tables as ``{{ SUITE.tables.NAME }}``.
 
 NAME is one of about, methods, recommended, verdict, mixing, domains, skills, matched, cost, rates, missing, figures,
-or ``all``: those of `SECTIONS` with headings; the sweeps have ``all`` alone. Where a suite was not run yet, each says
-so with the command, and every other key of it is unknown. Comments of the template are notes to whoever writes it;
-they are left out.
+or ``all``: those of `SECTIONS` with headings; the sweeps, and what stands aside, have ``all`` alone. Where a suite was
+not run yet, each says so with the command, and every other key of it is unknown. Comments of the template are notes to
+whoever writes it; they are left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from llamafactory_dba.errors import DBAError
 from . import figures, notes, sweeps, tables
 from .choice import Choice, choose
 from .facts import facts_of, facts_of_rates
-from .source import RESULTS, ROOT, SOURCES, SWEEPS, Source, find_suite, read_all
+from .source import ASIDE, RESULTS, ROOT, SOURCES, SWEEPS, Source, find_suite, read_all
 from .template import Value, render, typed_figures
 
 
@@ -90,6 +90,10 @@ def all_facts(folder: Path = RESULTS) -> dict[str, Value]:
             facts |= facts_of(found[source.name], source.name)
         if source.rates in found:
             facts |= facts_of_rates(_choices(found, source, folder), source.rates)
+    for source in ASIDE:
+        facts[f"{source.name}.tables.all"] = _aside(source, found)
+        if source.name in found:
+            facts |= facts_of(found[source.name], source.name)
     return facts | {f"{SWEEPS.name}.tables.all": _sweeps(found, folder)}
 
 
@@ -124,6 +128,13 @@ def _tables(source: Source, found: Mapping[str, Any], folder: Path) -> dict[str,
         parts += [f"### {title} ({source.name})", *([note] if note else []), texts[name]]
     texts["all"] = "\n\n".join(parts)
     return texts
+
+
+def _aside(source: Source, found: Mapping[str, Any]) -> str:
+    if source.name not in found:
+        return f"Not measured yet: `{source.command}` does it."
+    mine = found[source.name]
+    return f"{notes.about(mine, source)}\n\n{tables.methods(mine)}"
 
 
 def _sweeps(found: Mapping[str, Any], folder: Path) -> str:

@@ -43,11 +43,12 @@ class Source:
 
 SOURCES = (Source("micro", "micro_rates"), Source("real_small", "real_small_rates"))
 SWEEPS = Source("micro_sweeps")
+ASIDE = (Source("real_small_galore"),)  # one question each: scores and differences, no figure, no grid of its own
 
 
 def known_names() -> list[str]:
     """Suites that the page shows."""
-    return [name for source in (*SOURCES, SWEEPS) for name in (source.name, source.rates) if name]
+    return [name for source in (*SOURCES, SWEEPS, *ASIDE) for name in (source.name, source.rates) if name]
 
 
 def read_all(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:

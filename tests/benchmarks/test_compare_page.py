@@ -241,6 +241,19 @@ def test_one_base_and_one_domain(tmp_path):
     ]
 
 
+def test_what_stands_aside_has_scores_and_no_figure(tmp_path):
+    text = "{{ real_small_galore.tables.all }}"
+    assert "Not measured yet: `llamafactory-dba compare" in page.page(text, page.all_facts(tmp_path))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        content = slim(compared(suite(name="real_small_galore"), scores), "llamafactory-dba compare it --jobs 2")
+    (tmp_path / "compare_real_small_galore.json").write_text(json.dumps(content), encoding="utf-8")
+    facts = page.all_facts(tmp_path)
+    shown = page.page(text + " {{ real_small_galore.all.lora.S }} {{ real_small_galore.all.lora.delta }}", facts)
+    assert "by `llamafactory-dba compare it --jobs 2`" in shown and "| `lora` |" in shown
+    assert "real_small_galore.tables.verdict" not in facts and page.draw_all(tmp_path, tmp_path) == []
+
+
 def test_what_an_earlier_call_measured_is_said(found, source):
     runs = [dict(run) for run in found["runs"]]
     for run in runs[:3]:
