@@ -98,8 +98,7 @@ def all_facts(folder: Path = RESULTS) -> dict[str, Value]:
 
 
 def _tables(source: Source, found: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    absent = f"Not measured yet: `{source.command}` does it."
-    texts = dict.fromkeys((*TABLES, *OTHERS, "all"), absent)
+    texts = dict.fromkeys((*TABLES, *OTHERS, "all"), source.absent)
     if source.rates in found:
         suite = _suite(found, source, folder)
         file = f"compare_{source.rates}.json"
@@ -132,14 +131,14 @@ def _tables(source: Source, found: Mapping[str, Any], folder: Path) -> dict[str,
 
 def _aside(source: Source, found: Mapping[str, Any]) -> str:
     if source.name not in found:
-        return f"Not measured yet: `{source.command}` does it."
+        return source.absent
     mine = found[source.name]
     return f"{notes.about(mine, source)}\n\n{tables.methods(mine)}"
 
 
 def _sweeps(found: Mapping[str, Any], folder: Path) -> str:
     if SWEEPS.name not in found:
-        return f"Not measured yet: `{SWEEPS.command}` does it."
+        return SWEEPS.absent
     mine = found[SWEEPS.name]
     suite = find_suite(mine, folder / SWEEPS.name)
     parts = [notes.about(mine, SWEEPS), f"In common: {_common(suite)}.", sweeps.table(mine, suite)]

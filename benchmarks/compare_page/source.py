@@ -40,6 +40,11 @@ class Source:
         """What makes it, without options."""
         return f"llamafactory-dba compare examples/compare/{self.name}.yaml"
 
+    @property
+    def absent(self) -> str:
+        """What stands in place of a table that has no file."""
+        return f"Not measured yet: `{self.command}` does it."
+
 
 SOURCES = (Source("micro", "micro_rates"), Source("real_small", "real_small_rates"))
 SWEEPS = Source("micro_sweeps")

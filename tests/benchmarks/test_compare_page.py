@@ -16,7 +16,7 @@ from benchmarks.compare_page.facts import facts_of, facts_of_rates
 from benchmarks.compare_page.pairs import gain, time_ratio
 from benchmarks.compare_page.source import SOURCES, at_a_time, slim
 from benchmarks.compare_page.template import show
-from llamafactory_dba.compare.suite import parse_suite
+from llamafactory_dba.compare.suite import parse_suite, read_suite
 from tests.benchmarks.comparisons import ROOT, compared, harmonic, suite
 
 
@@ -252,6 +252,14 @@ def test_what_stands_aside_has_scores_and_no_figure(tmp_path):
     shown = page.page(text + " {{ real_small_galore.all.lora.S }} {{ real_small_galore.all.lora.delta }}", facts)
     assert "by `llamafactory-dba compare it --jobs 2`" in shown and "| `lora` |" in shown
     assert "real_small_galore.tables.verdict" not in facts and page.draw_all(tmp_path, tmp_path) == []
+
+
+def test_the_suite_aside_has_the_settings_of_real_small():
+    """Its header says so; YAML files cannot share them."""
+    whole, aside = (read_suite(ROOT / f"examples/compare/{name}.yaml") for name in ("real_small", "real_small_galore"))
+    assert aside.common == whole.common and aside.bases == whole.bases and aside.domains == whole.domains
+    for name in ("galore", "annealing", "elastic", "elastic_galore"):
+        assert aside.methods[name].keys == whole.methods[name].keys
 
 
 def test_what_an_earlier_call_measured_is_said(found, source):
