@@ -16,6 +16,8 @@ FP32 = 1e-5
 
 
 def truncations(rank=4, seed=0):
+    """Singular values that fall, as those of gradients do: where two of them nearly meet, what is left of the matrix
+    is known only to rounding over their distance, which differs from one processor to the next."""
     generator = torch.Generator().manual_seed(seed)
     shapes = {
         "model.embed_tokens.weight": (60, 20),
@@ -26,7 +28,12 @@ def truncations(rank=4, seed=0):
         "model.layers.1.small.weight": (4, 4),
         "scale": (),
     }
-    return {name: truncate(torch.randn(shape, generator=generator), rank) for name, shape in shapes.items()}
+    return {name: truncate(_falling(shape, generator), rank) for name, shape in shapes.items()}
+
+
+def _falling(shape, generator):
+    noise = torch.randn(shape, generator=generator)
+    return noise * 0.8 ** torch.arange(shape[-1]) if len(shape) > 1 else noise
 
 
 def config(**changes):
