@@ -46,6 +46,11 @@ class Sentence(str):
         return {"kind": self.kind, "values": self.values}
 
 
+def describe_names(names: Sequence[str], limit: int = 3) -> str:
+    """A short list for English messages: the first ``limit`` names and how many more there are."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
 def first_few(names: Sequence[str], limit: int = 3) -> str:
     """The first ``limit`` names and how many more there are, without a word: ``a, b, c … (+2)``."""
     return ", ".join(names[:limit]) + (f" … (+{len(names) - limit})" if len(names) > limit else "")

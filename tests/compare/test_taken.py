@@ -113,3 +113,14 @@ def test_a_comparison_without_hashes_says_so(start, tmp_path):
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(DBAError, match="without a hash"):
         start(suite(), "second", take=[path])
+
+
+def test_the_seconds_of_another_machine_are_the_last_thing_to_forecast_from(start, tmp_path):
+    """Where the suite says what was measured, that counts; where it does not, they are better than nothing."""
+    start(smoke(), "first")
+    take = [tmp_path / "first" / "compare.json"]
+    guess = {"seconds_per_step": 2, "seconds_per_run": 1}
+    _, said = start(smoke(seeds=[1, 2, 3], estimate=guess), "second", take=take, dry_run=True)
+    assert "time: about 18 s with 1 at a time" in "\n".join(said)  # 2 runs of 4 steps: 2 · (1 + 4 · 2)
+    _, said = start(smoke(seeds=[1, 2, 3]), "second", take=take, dry_run=True)
+    assert "time: about" in "\n".join(said)

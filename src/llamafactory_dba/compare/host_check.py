@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..sentences import describe_names
 from .suite import nearest
 
 
@@ -39,9 +40,4 @@ def check_configs(configs: Sequence[Mapping[str, Any]]) -> list[str]:
             except Exception as error:  # whatever the host raises on settings: ValueError, ImportError, KeyError, …
                 text = " ".join(str(error).split()) or type(error).__name__
                 problems.setdefault(text, []).append(config["name"])
-    return [f"{_some(names)}: {text}" for text, names in problems.items()]
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return [f"{describe_names(names)}: {text}" for text, names in problems.items()]

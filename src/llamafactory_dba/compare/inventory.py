@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from ..errors import DBAError
+from ..sentences import describe_names
 from .plan import AnchorPlan, BasePlan, Plan, RunPlan
 from .sources import model_bytes
 from .state import ENDED, Status, find_stale, read_status
@@ -102,30 +103,49 @@ def _fits(run: RunPlan, pattern: str) -> bool:
 
 
 def forecast(plan: Plan, statuses: Mapping[str, Status]) -> Callable[[RunPlan], float | None]:
-    """How long a run will take: as runs of its kind took, else by its steps; None where nothing is known."""
-    like: dict[tuple[str, str, str], list[float]] = {}
-    rates: list[float] = []
-    for other in plan.runs:
-        status = statuses.get(other.folder)
-        if status is None or other.of or status.state not in ENDED:
-            continue
-        like.setdefault((other.base, other.domain, other.label), []).append(status.seconds)
-        if other.steps:
-            rates.append(status.seconds / other.steps)
-    guess = plan.suite.estimate
+    """How long a run will take: as runs of its kind took here, else by its steps; None where nothing is known.
+
+    What was taken over from another call comes last: that was another machine, or one that had more to do.
+    """
+    here, elsewhere, guess = _Times(), _Times(), plan.suite.estimate
+    for run in plan.runs:
+        status = statuses.get(run.folder)
+        if status is not None and not run.of and status.state in ENDED:
+            (elsewhere if status.taken else here).add(run, status.seconds)
 
     def seconds(run: RunPlan) -> float | None:
         if run.of:
             return 0.0  # counted with its training
-        if found := like.get((run.base, run.domain, run.label)):
-            return sum(found) / len(found)
-        if rates and run.steps:
-            return run.steps * sum(rates) / len(rates)
+        if (found := here.of(run)) is not None:
+            return found
         if guess.seconds_per_step is not None and run.steps:
             return guess.seconds_per_run + guess.seconds_per_step * run.steps
-        return None
+        return elsewhere.of(run)
 
     return seconds
+
+
+@dataclass
+class _Times:
+    """Seconds that runs took: by kind, and per step."""
+
+    kinds: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
+    rates: list[float] = field(default_factory=list)
+
+    def add(self, run: RunPlan, seconds: float) -> None:
+        self.kinds.setdefault(_kind(run), []).append(seconds)
+        if run.steps:
+            self.rates.append(seconds / run.steps)
+
+    def of(self, run: RunPlan) -> float | None:
+        """A run's, from others of its kind, else from its steps."""
+        if found := self.kinds.get(_kind(run)):
+            return sum(found) / len(found)
+        return run.steps * sum(self.rates) / len(self.rates) if self.rates and run.steps else None
+
+
+def _kind(run: RunPlan) -> tuple[str, str, str]:
+    return run.base, run.domain, run.label
 
 
 def estimate(inventory: Inventory, out: Path, jobs: int) -> Estimate:
@@ -206,9 +226,8 @@ def plan_lines(inventory: Inventory, out: Path, found: Estimate, jobs: int) -> l
     ]
     lines += [f"left out: {name}: {why}" for name, why in plan.left_out.items()]
     if inventory.stale:
-        some = ", ".join(path.relative_to(out).as_posix() for path in inventory.stale[:3])
-        more = f" and {len(inventory.stale) - 3} more" if len(inventory.stale) > 3 else ""
-        lines.append(f"stale (not of this suite, in no table; --remove-stale deletes): {some}{more}")
+        some = describe_names([path.relative_to(out).as_posix() for path in inventory.stale])
+        lines.append(f"stale (not of this suite, in no table; --remove-stale deletes): {some}")
     return lines
 
 

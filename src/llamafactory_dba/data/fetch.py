@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..errors import DBAError
 from ..files import hash_file
+from ..sentences import describe_names
 from .raw_files import RawFile, members
 from .reading import Records, read_records
 from .source import Drop, Hub, Record, Source
@@ -151,7 +152,7 @@ def _from_files(
         raise DBAError(
             f"There is no raw file of {source.name} in {folder}.",
             expected=wanted,
-            found=", ".join(there[:10]) + (f" and {len(there) - 10} more" if len(there) > 10 else "") or "no files",
+            found=describe_names(there, 10) or "no files",
             next_step="rename the file, or name it itself: --from FILE --split NAME",
         )
 

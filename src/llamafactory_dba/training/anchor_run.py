@@ -23,12 +23,12 @@ from ..anchor.estimate import PartialState, describe_anchor, hash_dataset, trunc
 from ..anchor.store import save_anchor
 from ..data.origin import origins
 from ..errors import DBAError
+from ..sentences import describe_names
 from .anchor_progress import AnchorProgress
 from .anchor_trainer import anchor_trainer_class
 from .guard import hash_template
 from .hooks import innermost
 from .paths import model_folder
-from .views import describe_names
 
 
 logger = logging.get_logger("llamafactory.dba")

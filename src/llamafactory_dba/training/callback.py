@@ -16,6 +16,7 @@ from ..anchor.format import Anchor, load_anchor
 from ..anchor.origin import read_origin
 from ..methods.interface import Record, Wiring
 from ..methods.registry import HOLDING_METHODS, load_method
+from ..sentences import describe_names
 from .cost import Clock
 from .engine import check_called, check_engine, unscale
 from .hooks import AnchorHook, Attachment, Target, attach, innermost
@@ -23,7 +24,7 @@ from .layer_log import FILE_NAME as LAYER_FILE
 from .layer_log import LayerRecord, cosines, interval
 from .matching import anchor_bytes, match
 from .step_log import StepLog
-from .views import describe_names, trainable_tensors
+from .views import trainable_tensors
 
 
 logger = logging.get_logger("llamafactory.dba")

@@ -23,13 +23,14 @@ from ..files import write_file
 from ..methods.held import Held, bytes_in_memory, even_curvature, make_targets
 from ..methods.holding import HoldingHook, HoldingWiring
 from ..methods.registry import load_holding_method
+from ..sentences import describe_names
 from .callback import RUN_FILE
 from .cost import Clock
 from .engine import check_called, check_engine, unscale
 from .hooks import Attachment, attach, innermost
 from .step_log import FILE_NAME as STEP_FILE
 from .step_log import StepLog
-from .views import canonical_name, describe_names, trainable_tensors
+from .views import canonical_name, trainable_tensors
 
 
 logger = logging.get_logger("llamafactory.dba")

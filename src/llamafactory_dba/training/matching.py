@@ -10,8 +10,8 @@ from ..anchor.differences import is_extended
 from ..anchor.format import Anchor
 from ..core.lowrank import AnchorTensor, LowRank
 from ..errors import AnchorError
+from ..sentences import describe_names
 from .hooks import Target
-from .views import describe_names
 
 
 def match(

@@ -14,10 +14,11 @@ from ..anchor.similarity import Batch, TensorSums
 from ..core.fused import sums
 from ..core.lowrank import norm
 from ..errors import DBAError
+from ..sentences import describe_names
 from .hooks import Target, innermost
 from .matching import match
 from .probe_result import Settings
-from .views import describe_names, trainable_tensors
+from .views import trainable_tensors
 
 
 class Finished(Exception):

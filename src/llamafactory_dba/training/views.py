@@ -43,9 +43,3 @@ def trainable_tensors(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
             )
         tensors[canonical_name(name)] = parameter
     return tensors
-
-
-def describe_names(names: list[str], limit: int = 3) -> str:
-    """A short list for messages: the first few names and how many more there are."""
-    shown = ", ".join(names[:limit])
-    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown

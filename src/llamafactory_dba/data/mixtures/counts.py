@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from ...errors import DBAError
+from ...sentences import describe_names
 from .recipe import Mixture, Part
 
 
@@ -69,10 +70,9 @@ def _missing(part: Part, have: int, groups: Mapping[str, int]) -> list[str]:
         problems.append(f"{part.set}: {part.groups} values of {part.per} are expected, {len(groups)} were found")
     short = {name: count for name, count in groups.items() if part.rows and count < part.rows and not part.repeat}
     if short:
-        listed = ", ".join(f"{name or 'without a value'} {count:,}" for name, count in list(short.items())[:5])
-        more = f" and {len(short) - 5} more" if len(short) > 5 else ""
+        listed = describe_names([f"{name or 'without a value'} {count:,}" for name, count in short.items()], 5)
         problems.append(
-            f"{part.set}: {part.rows:,} rows of each {part.per} are asked for; fewer are there of {listed}{more}"
+            f"{part.set}: {part.rows:,} rows of each {part.per} are asked for; fewer are there of {listed}"
         )
     return problems
 
