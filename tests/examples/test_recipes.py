@@ -49,7 +49,7 @@ def names(value: str | list | None) -> list[str]:
 
 def test_the_recipes_are_there():
     found = {name_of(path) for path in RECIPES}
-    assert {f"{kind}_{model}.yaml" for kind in ("anchor", "dba", "direct") for model in MODELS} <= found
+    assert {f"{kind}_{model}.yaml" for kind in ("anchor", "dba", "direct", "elastic") for model in MODELS} <= found
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=name_of)
@@ -103,6 +103,16 @@ def test_direct_twin_differs_only_in_the_dba_block(model):
     block = {key for key in dba if key in argument_names()}
     assert differing == block | {"output_dir"}
     assert not block & direct.keys()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_elastic_differs_only_in_the_dba_block_and_the_rate(model):
+    dba, elastic = load(f"dba_{model}.yaml"), load(f"elastic_{model}.yaml")
+    differing = {key for key in dba.keys() | elastic.keys() if dba.get(key) != elastic.get(key)}
+    assert differing - set(argument_names()) == {"output_dir", "learning_rate"}
+    assert elastic["dba_variant"] == "elastic" and elastic["learning_rate"] > dba["learning_rate"]
+    unused = {"dba_boost_magnitude", "dba_use_correction", "dba_base_correction"}
+    assert not unused & elastic.keys(), "of the paper's variant alone"
 
 
 @pytest.mark.parametrize("model", MODELS)
