@@ -48,7 +48,7 @@ class Source:
 
 SOURCES = (Source("micro", "micro_rates"), Source("real_small", "real_small_rates"))
 SWEEPS = Source("micro_sweeps")
-ASIDE = (Source("real_small_galore"),)  # one question each: scores and differences, no figure, no grid of its own
+ASIDE = (Source("micro_galore"), Source("real_small_galore"))  # one question each: scores and differences, no more
 
 
 def known_names() -> list[str]:
