@@ -166,8 +166,9 @@ def rates(choices: Sequence[Choice], found: Found, file: str, suite: Suite | Non
     if suite is not None:
         known = {choice.method for choice in choices} | set(found["left_out"])
         others = [f"`{name}`" for name, method in suite.methods.items() if name not in known and not method.of]
-        notes.append(f"Without a grid of their own (`examples/compare/{suite.name}.yaml` says what they take): ")
-        notes[-1] += f"{', '.join(others) or 'none'}."
+        if others:
+            where = f"`examples/compare/{suite.name}.yaml` says what they take"
+            notes.append(f"Without a grid of their own ({where}): {', '.join(others)}.")
     return f"{left(markdown(head, rows), 3)}\n\n{' '.join(notes)}"
 
 

@@ -91,7 +91,7 @@ def all_facts(folder: Path = RESULTS) -> dict[str, Value]:
         if source.rates in found:
             facts |= facts_of_rates(_choices(found, source, folder), source.rates)
     for source in ASIDE:
-        facts[f"{source.name}.tables.all"] = _aside(source, found)
+        facts[f"{source.name}.tables.all"] = _aside(source, found, folder)
         if source.name in found:
             facts |= facts_of(found[source.name], source.name)
     return facts | {f"{SWEEPS.name}.tables.all": _sweeps(found, folder)}
@@ -129,11 +129,16 @@ def _tables(source: Source, found: Mapping[str, Any], folder: Path) -> dict[str,
     return texts
 
 
-def _aside(source: Source, found: Mapping[str, Any]) -> str:
+def _aside(source: Source, found: Mapping[str, Any], folder: Path) -> str:
+    """Scores; and where the suite varies a setting, what was best, method by method."""
     if source.name not in found:
         return source.absent
     mine = found[source.name]
-    return f"{notes.about(mine, source)}\n\n{tables.methods(mine)}"
+    parts = [notes.about(mine, source), tables.methods(mine)]
+    suite = _suite(found, source, folder)
+    if suite is not None and suite.sweeps:
+        parts.append(notes.rates(choose(mine, suite), mine, source.file, suite))
+    return "\n\n".join(parts)
 
 
 def _sweeps(found: Mapping[str, Any], folder: Path) -> str:

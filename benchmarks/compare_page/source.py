@@ -106,9 +106,9 @@ def slim(found: Mapping[str, Any], command: str) -> dict[str, Any]:
 
 
 def at_a_time(found: Mapping[str, Any]) -> int | None:
-    """Runs that shared the machine, by the command; None where it is not said."""
+    """Runs that shared the machine, by the command; None where it is not said, or some are of another call."""
     command = str(found.get("command", ""))
-    if not command:
+    if not command or any(run.get("taken") for run in found["runs"]):
         return None
     jobs = re.search(r"--jobs[ =](\d+)", command)
     return int(jobs[1]) if jobs else 1

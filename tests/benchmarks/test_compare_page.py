@@ -126,6 +126,9 @@ def test_times_are_compared_of_one_job_only(found):
     assert "| 1.50 (1.50–1.50) |" in tables.methods(alone)
     assert show(facts_of(alone, "micro")["micro.all.elastic.time"]) == "1.50"
     assert facts_of(found, "micro")["micro.all.elastic.time"] is None
+    first, *others = alone["runs"]
+    taken = {**alone, "runs": [{**first, "taken": "another machine"}, *others]}
+    assert at_a_time(alone) == 1 and at_a_time(taken) is None and "| time |" not in tables.methods(taken)
     unknown = {key: value for key, value in found.items() if key != "command"}
     assert "it is not known how many ran at a time" in notes.cost(unknown, None, [])
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 COLORS = ("#d55e00", "#0090d0", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 MARKERS = "osD^vPX"
 DOTTED = 20  # up to so many runs the points of the gauge are dots, of which each costs as much as a curve
+NARROWEST = 6.6  # inches: a legend has room beside the axes' names, and the page does not blow it up
+LINE = 0.19  # inches of a line of the legend
 NAMED = 8  # so many series get a name of their own, more are told apart by method
 
 
@@ -57,7 +59,7 @@ def scatter(group: Group, ink: str = INK) -> Any | None:
         _draw_series(axis, series, style._replace(label="_" if style.label in done else style.label), is_base, ink)
         done.add(style.label)
     axis.set(xlim=x_range, ylim=y_range, xlabel="general score S_G in %", ylabel="domain score S_D in %")
-    _legend(figure, axis, len(done) + len(lines), ink)
+    _legend(figure, *axis.get_legend_handles_labels(), 3, ink)
     return figure
 
 
@@ -69,7 +71,7 @@ def training(group: Group, ink: str = INK) -> Any | None:
         return None
     columns = min(3 if len(names) <= 6 else 4, len(names))
     rows = -(-len(names) // columns)
-    figure, axes = new_figure((3.3 * columns, 2.5 * rows + 0.5), rows, columns, ink)
+    figure, axes = new_figure((max(3.3 * columns, NARROWEST), 2.5 * rows + 0.5), rows, columns, ink)
     styles = _styles(group.rows)  # the colours of the scatter
     handles: dict[str, Any] = {}
     for axis, name in zip(axes, names, strict=False):
@@ -93,9 +95,7 @@ def training(group: Group, ink: str = INK) -> Any | None:
         axis.set_xlabel("step", fontsize=9)
     for axis in axes[len(names) :]:
         axis.set_axis_off()
-    figure.legend(
-        handles.values(), handles, loc="outside lower center", ncols=columns, frameon=False, labelcolor=ink, fontsize=9
-    )
+    _legend(figure, list(handles.values()), list(handles), max(columns, 2), ink)
     return figure
 
 
@@ -176,11 +176,13 @@ def _iso_curves(axis: Any, x_range: tuple[float, float], y_range: tuple[float, f
                 axis.annotate(f" S = {s}", inside[0], fontsize=7, color=ink, alpha=0.8, ha="left", va="bottom")
 
 
-def _legend(figure: Any, axis: Any, count: int, ink: str) -> None:
-    handles, labels = axis.get_legend_handles_labels()
+def _legend(figure: Any, handles: Sequence[Any], labels: Sequence[str], most: int, ink: str) -> None:
+    """Below the axes, in at most ``most`` columns; the figure grows by its lines, so that the axes keep their size."""
     # a letter is about 0.08 inch wide at this size, a marker with its room 0.55; what is too wide would be cut off
     fitting = int(figure.get_figwidth() / (0.08 * max(map(len, labels), default=0) + 0.55))
+    columns = max(1, min(most, len(labels), fitting))
+    lines = -(-len(labels) // columns)
+    figure.set_figheight(figure.get_figheight() + LINE * max(0, lines - 1))
     figure.legend(
-        handles, labels,
-        loc="outside lower center", ncols=max(1, min(3, count, fitting)), frameon=False, labelcolor=ink, fontsize=9,
-    )  # fmt: skip
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, labelcolor=ink, fontsize=9
+    )
