@@ -227,14 +227,14 @@ def test_general_data_without_usable_answers(world, tmp_path, no_model_loading):
 
 def test_an_engine_that_replaces_the_optimizer_is_noticed(world, tmp_path, monkeypatch):
     """As DeepSpeed's offload does: the hooks sit on an optimizer that never steps."""
-    from llamafactory_dba.training import callback
+    from llamafactory_dba.training import attached
 
-    original = callback.attach
+    original = attached.attach
 
     def attach_elsewhere(optimizer, *rest):
         return original(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1), *rest)
 
-    monkeypatch.setattr(callback, "attach", attach_elsewhere)
+    monkeypatch.setattr(attached, "attach", attach_elsewhere)
     message = error_of(support.arguments(world, tmp_path / "run"))
     assert "without calling the optimizer" in message
 

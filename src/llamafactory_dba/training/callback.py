@@ -3,66 +3,51 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from llamafactory.extras import logging
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from ..anchor.format import Anchor, load_anchor
 from ..anchor.origin import read_origin
 from ..methods.interface import Record, Wiring
 from ..methods.registry import HOLDING_METHODS, load_method
 from ..sentences import describe_names
-from .cost import Clock
-from .engine import check_called, check_engine, unscale
-from .hooks import AnchorHook, Attachment, Target, attach, innermost
+from .attached import AttachedCallback, write_run_file
+from .engine import check_engine
+from .holding_callback import HoldingCallback
+from .hooks import AnchorHook, Target, innermost
 from .layer_log import FILE_NAME as LAYER_FILE
 from .layer_log import LayerRecord, cosines, interval
 from .matching import anchor_bytes, match
+from .step_log import FILE_NAME as STEP_FILE
 from .step_log import StepLog
 from .views import trainable_tensors
 
 
 logger = logging.get_logger("llamafactory.dba")
 
-RUN_FILE = "dba_run.json"
-
 
 def attach_to_trainer(trainer: Any) -> None:
     """Give `trainer` the DBA callback, once; DeepSpeed, for one, creates the optimizer twice."""
     if getattr(trainer, "_dba_callback", None) is None:
-        kind: Any = DBACallback
-        if trainer.finetuning_args.dba_variant in HOLDING_METHODS:
-            from .holding_callback import HoldingCallback as kind  # late: that module imports this one
+        kind: Any = HoldingCallback if trainer.finetuning_args.dba_variant in HOLDING_METHODS else DBACallback
         trainer._dba_callback = kind(trainer.finetuning_args, trainer.accelerator)
         trainer.add_callback(trainer._dba_callback)
 
 
-class DBACallback(TrainerCallback):
+class DBACallback(AttachedCallback[AnchorHook]):
     """Attaches at the start of training, when model and optimizer are wrapped, on their device and resumed.
 
     What happens to the gradients is the business of the method that `dba_variant` names (`methods.interface`).
-
-    Args:
-        arguments: the host's ``FinetuningArguments`` with the DBA fields.
-        accelerator: accelerate's ``Accelerator``; only its gradient scaler is used (fp16).
     """
 
     def __init__(self, arguments: Any, accelerator: Any) -> None:
-        self.arguments = arguments
-        self.accelerator = accelerator
+        super().__init__(arguments, accelerator)
         self.method = load_method(arguments.dba_variant)
-        self._attachment: Attachment[AnchorHook] | None = None
-        self._log: StepLog | None = None
-        self._layer_log: StepLog | None = None
         self._since_log: list[Record] = []
-        self._calls_seen = 0
-        self.clock = Clock(torch.device("cpu"))
-        self.bytes_in_memory = 0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -87,54 +72,17 @@ class DBACallback(TrainerCallback):
             on_sums=self._log_layers,
         )
         hook = self.method.make_hook(self.arguments, wiring)
-        self.clock = Clock(targets[0].parameter.device)
-        self._attachment, self._calls_seen = attach(kwargs["optimizer"], hook, self.clock.timed), 0
+        self.attach(kwargs["optimizer"], hook, targets[0].parameter.device)
         self.bytes_in_memory = anchor_bytes(targets)
         self._every = interval(self.arguments.dba_layer_log_steps, state.max_steps)
         self._report(anchor, hook, unmatched, state.max_steps)
         if state.is_world_process_zero:
-            self._log = StepLog(args.output_dir, first_step=state.global_step)
+            self._logs[STEP_FILE] = StepLog(args.output_dir, first_step=state.global_step)
             if self._every:
-                self._layer_log = StepLog(args.output_dir, first_step=state.global_step, name=LAYER_FILE)
+                self._logs[LAYER_FILE] = StepLog(args.output_dir, first_step=state.global_step, name=LAYER_FILE)
             elif state.global_step == 0:
                 Path(args.output_dir, LAYER_FILE).unlink(missing_ok=True)  # of an earlier run in this folder
             self._write_run_file(args.output_dir, anchor, hook, unmatched, state.max_steps)
-
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """The blend needs true gradients."""
-        unscale(self.accelerator, args, kwargs["optimizer"])
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Make sure that the hooks are on the optimizer that really steps; an engine may have replaced it."""
-        if self._attachment is None:
-            return
-        self._calls_seen = check_called(self._attachment.hook, self._calls_seen, self.accelerator, state.global_step)
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """A checkpoint's log lines must be on disk, since a resume continues after them."""
-        self._flush()
-
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Let the web board and other readers follow the run."""
-        self._flush()
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Write the last lines and leave the optimizer as it was."""
-        self.detach()
-
-    def detach(self) -> None:
-        """Remove the hooks and close the logs."""
-        self._flush()
-        self._log = self._layer_log = None
-        if self._attachment is not None:
-            self._attachment.remove()
-            self._attachment = None
 
     def pop_metrics(self) -> dict[str, float]:
         """Means of the method's metrics over the steps since the last call; empty if there were none."""
@@ -146,21 +94,17 @@ class DBACallback(TrainerCallback):
 
     def _record(self, record: Record) -> None:
         self._since_log.append(record)
-        if self._log is not None:
-            self._log.add(record._asdict())
+        if (log := self._logs.get(STEP_FILE)) is not None:
+            log.add(record._asdict())
 
     def _log_layers(self, step: int, present: Sequence[Target], rows: Sequence[Sequence[float]]) -> None:
-        if self._layer_log is None or self._attachment is None or step % self._every:
+        log = self._logs.get(LAYER_FILE)
+        if log is None or self._attachment is None or step % self._every:
             return
         norms = self._attachment.hook.norms
         names = [target.name for target in present]
         found = cosines(names, ((dot, square) for dot, square in rows), [norms[name] for name in names])
-        self._layer_log.add(LayerRecord(step, found)._asdict())
-
-    def _flush(self) -> None:
-        for log in (self._log, self._layer_log):
-            if log is not None:
-                log.flush()
+        log.add(LayerRecord(step, found)._asdict())
 
     def _report(self, anchor: Anchor, hook: AnchorHook, unmatched: list[str], total_steps: int) -> None:
         logger.info_rank0(
@@ -190,4 +134,4 @@ class DBACallback(TrainerCallback):
             "unmatched_tensors": unmatched,
             **self.method.facts(self.arguments, total_steps),
         }
-        Path(folder, RUN_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_run_file(folder, content)

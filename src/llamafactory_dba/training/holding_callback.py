@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from llamafactory.extras import logging
 from llamafactory.model import load_model, load_tokenizer
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from ..anchor.config import AnchorConfig, read_config
 from ..anchor.curvature import load_curvature, mean_curvature, require_curvature
@@ -24,10 +24,9 @@ from ..methods.held import Held, bytes_in_memory, even_curvature, make_targets
 from ..methods.holding import HoldingHook, HoldingWiring
 from ..methods.registry import load_holding_method
 from ..sentences import describe_names
-from .callback import RUN_FILE
-from .cost import Clock
-from .engine import check_called, check_engine, unscale
-from .hooks import Attachment, attach, innermost
+from .attached import AttachedCallback, write_run_file
+from .engine import check_engine
+from .hooks import innermost
 from .step_log import FILE_NAME as STEP_FILE
 from .step_log import StepLog
 from .views import canonical_name, trainable_tensors
@@ -46,29 +45,19 @@ class Match(NamedTuple):
     unmatched: list[str]
 
 
-class HoldingCallback(TrainerCallback):
-    """Attaches at the start of training, when model and optimizer are on their device and resumed.
-
-    Args:
-        arguments: the host's ``FinetuningArguments`` with the DBA fields.
-        accelerator: accelerate's ``Accelerator``.
-    """
+class HoldingCallback(AttachedCallback[HoldingHook]):
+    """Attaches at the start of training, when model and optimizer are on their device and resumed."""
 
     def __init__(self, arguments: Any, accelerator: Any) -> None:
-        self.arguments, self.accelerator = arguments, accelerator
+        super().__init__(arguments, accelerator)
         self.method = load_holding_method(arguments.dba_variant)
-        self._attachment: Attachment[HoldingHook] | None = None
-        self._log: StepLog | None = None
         self._since_log: list[dict[str, Any]] = []
-        self._calls_seen = 0
-        self.clock = Clock(torch.device("cpu"))
-        self.bytes_in_memory = 0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Match the curvature to the model, hook the optimizer, say so in one line."""
-        self._detach()
+        self.detach()
         check_engine(self.accelerator)
         innermost(kwargs["optimizer"])  # refuses an unsupported optimizer before the anchor is read
         parameters = trainable_tensors(kwargs["model"])
@@ -87,41 +76,23 @@ class HoldingCallback(TrainerCallback):
         )
         if resumed:
             hook.pending = read_pending(args, state)
-        self.clock = Clock(targets[0].parameter.device)
-        self._attachment, self._calls_seen = attach(kwargs["optimizer"], hook, self.clock.timed), 0
+        self.attach(kwargs["optimizer"], hook, targets[0].parameter.device)
         self.bytes_in_memory = bytes_in_memory(targets)
         self._report(anchor, targets, len(parameters))
         if state.is_world_process_zero:
-            self._log = StepLog(args.output_dir, first_step=state.global_step, name=self.method.log_file)
+            log = StepLog(args.output_dir, first_step=state.global_step, name=self.method.log_file)
+            self._logs[self.method.log_file] = log
             if not resumed:
                 Path(args.output_dir, STEP_FILE).unlink(missing_ok=True)  # of an earlier run in this folder
             self._write_run_file(args.output_dir, anchor, targets, state)
 
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """A penalty is added to true gradients."""
-        unscale(self.accelerator, args, kwargs["optimizer"])
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Make sure that the hook is on the optimizer that really steps; an engine may have replaced it."""
-        if self._attachment is None:
-            return
-        self._calls_seen = check_called(self._attachment.hook, self._calls_seen, self.accelerator, state.global_step)
-
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Put what a resume needs into the checkpoint: the learning rates since the last restoration."""
-        self._flush()
+        super().on_save(args, state, control, **kwargs)
         folder = Path(args.output_dir, f"checkpoint-{state.global_step}")
         if self._attachment is not None and args.should_save and folder.is_dir() and not args.save_only_model:
             content = {"step": state.global_step, "pending": self._attachment.hook.pending}
             write_file(folder / STATE_FILE, json.dumps(content) + "\n")
-
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Let the web board and other readers follow the run."""
-        self._flush()
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -129,7 +100,7 @@ class HoldingCallback(TrainerCallback):
         """Restore once more where a run stopped early, between two restorations; leave the optimizer as it was."""
         if self._attachment is not None and self._attachment.hook.pending and not args.load_best_model_at_end:
             self._attachment.hook.restore(innermost(kwargs["optimizer"]), state.global_step - 1)
-        self._detach()
+        super().on_train_end(args, state, control, **kwargs)
 
     def pop_metrics(self) -> dict[str, float]:
         """The last values since the last call; empty if there were none."""
@@ -138,19 +109,8 @@ class HoldingCallback(TrainerCallback):
 
     def _record(self, line: dict[str, Any]) -> None:
         self._since_log = [line]
-        if self._log is not None:
-            self._log.add(line)
-
-    def _flush(self) -> None:
-        if self._log is not None:
-            self._log.flush()
-
-    def _detach(self) -> None:
-        self._flush()
-        self._log = None
-        if self._attachment is not None:
-            self._attachment.remove()
-            self._attachment = None
+        if (log := self._logs.get(self.method.log_file)) is not None:
+            log.add(line)
 
     def _base_values(self) -> dict[str, torch.Tensor]:
         """The base model once more, on the CPU: that in the trainer has the checkpoint's weights already."""
@@ -205,7 +165,7 @@ class HoldingCallback(TrainerCallback):
             "base": self.arguments.dba_elastic_base,
             "total_steps": state.max_steps,
         }
-        Path(output, RUN_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_run_file(output, content)
 
 
 def check_match(

@@ -13,7 +13,7 @@ from llamafactory.extras import logging
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..errors import DBAError
-from .callback import DBACallback
+from .attached import AttachedCallback
 from .cost import Amounts, Clock, EnergyMeter, TokenCounter, over_processes, peak_device_bytes, peak_host_bytes
 from .record import RunRecord, Segment, kept_segments, read_record, total_cost, write_record
 from .run_facts import (
@@ -47,7 +47,7 @@ class Recorder(TrainerCallback):
         dba: the run's DBA callback, if it has one.
     """
 
-    def __init__(self, arguments: Any, dba: DBACallback | None) -> None:
+    def __init__(self, arguments: Any, dba: AttachedCallback[Any] | None) -> None:
         self.arguments = arguments
         self.dba = dba
         self._tokens: TokenCounter | None = None
