@@ -66,13 +66,14 @@ def overhead_section(results: Sequence[Result]) -> str:
         shape, ratio, memory = result["shape"], result["ratio"], result["memory_bytes"]
         first, second = list(result["seconds"])
         on = machines.setdefault(machine(result), len(machines) + 1)
+        processor = f"; of processor time {found['median']:.3f}" if (found := result.get("processor_ratio")) else ""
         rows.append(
             [
                 result["benchmark"],
                 f"{shape['parameters'] / 1e6:,.0f} M, {shape['dtype']}",
                 f"{shape['tokens']:,}",
-                str(shape["rank"]),
-                f"{ratio['median']:.3f} ({ratio['q1']:.3f}–{ratio['q3']:.3f}), n = {result['pairs']}",
+                "–" if second == "elastic" else str(shape["rank"]),  # row and column sums have none
+                f"{ratio['median']:.3f} ({ratio['q1']:.3f}–{ratio['q3']:.3f}), n = {result['pairs']}{processor}",
                 f"≤ {result['goal']['ratio']:g}: {'met' if ratio['median'] <= result['goal']['ratio'] else 'missed'}",
                 f"{result['arithmetic_limit']:.2%}" if "arithmetic_limit" in result else "–",
                 f"{memory[second] / 2**20:,.0f} MiB instead of {memory[first] / 2**20:,.0f}",
