@@ -28,6 +28,16 @@ def test_a_frontier_is_no_run(world):
     assert [row[1] for row in sweep_points(group).rows] == ["0", "0.25", "0.5", "0.75", "1"]
 
 
+def test_the_fine_tuned_model_has_the_name_of_its_run(world):
+    """`compare` writes every model into a folder `out`."""
+    write_run(world / "runs" / "out", "direct seed 2", 0.9, 0.3, method="direct", seed=2, base="../../base")
+    path = world / "frontier" / "frontier.json"
+    found = json.loads(path.read_text(encoding="utf-8")) | {"tuned": str(world / "runs" / "out")}
+    path.write_text(json.dumps(found), encoding="utf-8")
+    (group,) = collect([world]).groups
+    assert [sweep.label for sweep in group.sweeps] == ["direct seed 2"]
+
+
 def test_row_and_sentence_name_the_best_alpha(world):
     (group,) = collect([world]).groups
     row = scores(group).rows[-1]

@@ -83,7 +83,9 @@ def _sweeps(folders: Sequence[Path], found: Mapping[Path, Results], notes: list[
             tasks = frozenset(
                 key_of(t) for file in files if file in found for t in found[file].tasks if t.role != LOSS
             )
-            sweeps.append(replace(sweep, domain=domains[-1] if domains else "", tasks=tasks))
+            run = found.get((sweep.tuned / FILE).resolve()) if sweep.tuned is not None else None
+            label = run.run.name if run is not None else sweep.label
+            sweeps.append(replace(sweep, label=label, domain=domains[-1] if domains else "", tasks=tasks))
     # a base model that others name stays one, wherever it lies
     named = {(path.parent / item.base).resolve() for path, item in found.items() if item.base and path not in inner}
     return sweeps, {file for file in inner if file not in named and file.parent not in named}

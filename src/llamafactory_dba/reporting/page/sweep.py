@@ -23,13 +23,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The points of one frontier by rising alpha; ``tasks`` are those that count for S."""
+    """The points of one frontier by rising alpha; ``tasks`` are those that count for S.
+
+    ``label`` is the name of the fine-tuned model's folder, ``tuned``, until a run is found to be in it.
+    """
 
     label: str
     path: Path
     domain: str
     points: tuple[Point, ...]
     tasks: frozenset[TaskKey] = frozenset()
+    tuned: Path | None = None
 
     @property
     def base(self) -> Point | None:
@@ -63,8 +67,9 @@ def read_sweep(path: Path, notes: list[str]) -> tuple[Sweep | None, list[Path]]:
     if not points:
         notes.append(f"{path}: no point could be read, so it was left out.")
         return None, files
-    label = Path(str(found.tuned)).name or "the fine-tuned model"
-    return Sweep(label, path, "", tuple(sorted(points, key=lambda point: point.alpha))), files
+    tuned = Path(str(found.tuned))
+    ordered = tuple(sorted(points, key=lambda point: point.alpha))
+    return Sweep(tuned.name or "the fine-tuned model", path, "", ordered, tuned=tuned), files
 
 
 def sweep_files(folder: Path) -> list[Path]:
