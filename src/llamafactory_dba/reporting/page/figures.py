@@ -59,7 +59,8 @@ def scatter(group: Group, ink: str = INK) -> Any | None:
         _draw_series(axis, series, style._replace(label="_" if style.label in done else style.label), is_base, ink)
         done.add(style.label)
     axis.set(xlim=x_range, ylim=y_range, xlabel="general score S_G in %", ylabel="domain score S_D in %")
-    _legend(figure, *axis.get_legend_handles_labels(), 3, ink)
+    handles, labels = axis.get_legend_handles_labels()
+    _legend(figure, handles, labels, 3, ink)
     return figure
 
 
