@@ -20,6 +20,7 @@ from llamafactory_dba.errors import DBAError
 
 
 SCORES = ("s_d", "s_g", "s")
+SAMPLES = "general_samples"  # of a sweep: rows of general data, which has all of them otherwise
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,13 @@ def choose(found: Mapping[str, Any], suite: Suite) -> list[Choice]:
 
 
 def own_value(suite: Suite, method: str, key: str) -> Any:
-    """What a method has for a key where nothing is swept.
+    """What a method has for a key where nothing is swept; of general rows, all.
 
     Raises:
         DBAError: it differs between bases or domains, or is the host's own default.
     """
+    if key == SAMPLES:
+        return "all"
     mine, name = suite.methods[method], key.removeprefix("anchor.")
     start: dict[str, Any] = {item.name: item.default for item in fields(DBAArguments)}
     found = []

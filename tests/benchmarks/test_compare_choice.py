@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks import compare_choice
 from benchmarks.compare_page import sweeps
-from benchmarks.compare_page.choice import choose
-from llamafactory_dba.compare.suite import parse_suite
+from benchmarks.compare_page.choice import choose, own_value
+from llamafactory_dba.compare.suite import parse_suite, read_suite
 from llamafactory_dba.compare.table import read_comparison
 from llamafactory_dba.errors import DBAError
 from tests.benchmarks.comparisons import ROOT, compared, harmonic, suite, write_suite
@@ -88,6 +88,18 @@ def test_two_keys_that_both_move_were_not_tried_together(choices):
     assert choice.keys == {"learning_rate": 3e-3, "dba_elastic_strength": 1e4}
     assert [(axis.chosen, axis.end) for axis in choice.axes] == [(3e-3, "high"), (1e5, "high")]
     assert "agem" not in choices, "what is not swept has nothing to choose"
+
+
+def test_the_sweeps_of_the_repository_have_their_own_values():
+    """The page's table names each method's own value of every swept key."""
+    found = read_suite(ROOT / "examples/compare/micro_sweeps.yaml")
+    own = {
+        (method, sweep.key): own_value(found, method, sweep.key)
+        for sweep in found.sweeps.values()
+        for method in sweep.methods
+    }
+    assert own["dba", "general_samples"] == own["elastic", "general_samples"] == "all"
+    assert own["dba", "dba_svd_rank"] == 16 and own["elastic", "dba_elastic_every"] == 4
 
 
 def test_an_own_value_that_differs_between_domains_is_an_error():
