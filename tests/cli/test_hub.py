@@ -86,7 +86,7 @@ def test_round_trip_and_offline_afterwards(hub, run, mine, tmp_path):
 
 def press_ctrl_c(process):
     """Again if nothing happens: an interrupt that arrives within a destructor or a callback of C is lost in Python."""
-    for wait in (15, 15, 200):
+    for wait in (5, 10, 15, 200):
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=wait)
@@ -106,7 +106,7 @@ def test_ctrl_c_in_the_middle(hub, start, mine, tmp_path, command):
         "push": ("push", "mine", "alice/new"),
     }[command]
     if command == "push":
-        save_anchor(mine, {"w": truncate(torch.randn(1200, 1200), 1200)}, config(), overwrite=True)
+        save_anchor(mine, {"w": truncate(torch.randn(2400, 2400), 2400)}, config(), overwrite=True)
         files = {path.name: path.read_bytes() for path in mine.iterdir()}
     process = start(*arguments)
     assert hub.sending.wait(240), process.communicate()
