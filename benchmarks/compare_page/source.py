@@ -48,7 +48,8 @@ class Source:
 
 SOURCES = (Source("micro", "micro_rates"), Source("real_small", "real_small_rates"))
 SWEEPS = Source("micro_sweeps")
-ASIDE = (Source("micro_galore"), Source("real_small_galore"))  # one question each: scores and differences, no more
+# one question each: scores, differences, and the grid where the suite has one; no figure
+ASIDE = (Source("micro_galore"), Source("real_small_galore"))
 
 
 def known_names() -> list[str]:

@@ -24,7 +24,7 @@ class AttachedCallback(TrainerCallback, Generic[Hook]):
 
     Args:
         arguments: the host's ``FinetuningArguments`` with the DBA fields.
-        accelerator: accelerate's ``Accelerator``; only its gradient scaler is used (fp16).
+        accelerator: accelerate's ``Accelerator``, for its gradient scaler (fp16) and its kind of engine.
 
     Attributes:
         clock: what the hook's work takes.
