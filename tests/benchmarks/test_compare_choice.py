@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks import compare_choice
-from benchmarks.compare_page import sweeps
+from benchmarks.compare_page import page, sweeps
 from benchmarks.compare_page.choice import choose, own_value
 from llamafactory_dba.compare.suite import parse_suite, read_suite
 from llamafactory_dba.compare.table import read_comparison
@@ -109,6 +109,16 @@ def test_an_own_value_that_differs_between_domains_is_an_error():
     raw["domains"]["law"]["keys"] = {"learning_rate": 1.0e-2}
     with pytest.raises(DBAError, match=r"own value of learning_rate is not one value(.|\n)*0\.001, 0\.01"):
         choose(found, parse_suite(raw))
+
+
+def test_a_suite_aside_shows_its_grid(tmp_path):
+    raw = {**rates_suite(), "name": "micro_galore"}
+    write_suite(raw, tmp_path)
+    text = json.dumps(compared(raw, scores))
+    (tmp_path / "compare_micro_galore.json").write_text(text, encoding="utf-8")
+    shown = page.all_facts(tmp_path)["micro_galore.tables.all"]
+    assert f"0.0001: {harmonic(20, 80):.2f}, **0.0003**: {harmonic(60, 70):.2f}" in shown
+    assert "Without a grid of their own" in shown, "agem has none"
 
 
 def test_the_command_prints_and_writes(tmp_path, capsys):
