@@ -280,7 +280,8 @@ class Bench:
         numbers = sum(p.numel() for p in self.parameters)
         shape = dict(zip(names, SHAPES[self.args.params], strict=True))
         args = self.args
-        return {"parameters": numbers, **shape, "tokens": args.tokens, "rank": args.rank, "dtype": args.dtype}
+        rank = {} if args.elastic else {"rank": args.rank}  # row and column sums have none
+        return {"parameters": numbers, **shape, "tokens": args.tokens, **rank, "dtype": args.dtype}
 
 
 def peak_in_a_process(args: argparse.Namespace, kind: str) -> int:

@@ -72,7 +72,7 @@ def overhead_section(results: Sequence[Result]) -> str:
                 result["benchmark"],
                 f"{shape['parameters'] / 1e6:,.0f} M, {shape['dtype']}",
                 f"{shape['tokens']:,}",
-                "–" if second == "elastic" else str(shape["rank"]),  # row and column sums have none
+                str(shape.get("rank", "–")),
                 f"{ratio['median']:.3f} ({ratio['q1']:.3f}–{ratio['q3']:.3f}), n = {result['pairs']}{processor}",
                 f"≤ {result['goal']['ratio']:g}: {'met' if ratio['median'] <= result['goal']['ratio'] else 'missed'}",
                 f"{result['arithmetic_limit']:.2%}" if "arithmetic_limit" in result else "–",

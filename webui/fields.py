@@ -33,6 +33,7 @@ DEFAULTS: Form = {
     "dba_train_strength": None,  # the variant's own default
     "dba_train_every": DEFAULT.dba_elastic_every,
     "dba_train_base_weights": DEFAULT.dba_elastic_base,
+    "dba_train_embedding_ratio": DEFAULT.dba_embedding_lr_ratio,
     "dba_train_general": [],
     "dba_train_general_samples": None,
     "dba_train_added_tokens": DEFAULT.dba_allow_added_tokens,
@@ -66,6 +67,7 @@ PLAIN = {
     "dba_train_variant": "dba_variant",
     "dba_train_every": "dba_elastic_every",
     "dba_train_base_weights": "dba_elastic_base",
+    "dba_train_embedding_ratio": "dba_embedding_lr_ratio",
     "dba_train_general": "dba_anchor_dataset",
     "dba_train_general_samples": "dba_anchor_samples",
     "dba_train_added_tokens": "dba_allow_added_tokens",
@@ -111,6 +113,8 @@ def to_arguments(form: Mapping[str, Any]) -> dict[str, Any]:
 def _method(form: Mapping[str, Any]) -> dict[str, Any]:
     variant = form["dba_train_variant"]
     found: dict[str, Any] = {}
+    if form["dba_train_embedding_ratio"] != DEFAULT.dba_embedding_lr_ratio:
+        found["dba_embedding_lr_ratio"] = form["dba_train_embedding_ratio"]
     if variant not in WITHOUT_ANCHOR:
         found["dba_anchor_path"] = _value(form, "dba_train_anchor")
         found["dba_svd_rank"] = _value(form, "dba_train_rank")

@@ -35,6 +35,7 @@ METHOD = {
         "dba_train_variant",
         "dba_train_strength",
         "dba_train_every",
+        "dba_train_embedding_ratio",
         "dba_train_record",
     )
 }

@@ -69,6 +69,7 @@ NUMBERS = {
     "dba_train_rank": Rule(MAIN, 1),
     "dba_train_strength": Rule(MORE, 0, optional=True),
     "dba_train_every": Rule(MORE, 1),
+    "dba_train_embedding_ratio": Rule(MORE, 0),
     "dba_train_general_samples": Rule(MORE, 1, optional=True),
     "dba_train_gauge_steps": Rule(GAUGE, 0),
     "dba_train_gauge_samples": Rule(GAUGE, 1),

@@ -33,6 +33,7 @@ def create_train_fields() -> dict[str, Any]:
     add(gr.Number, "dba_train_strength", placeholder="–")
     add(gr.Number, "dba_train_every", step=1)
     add(gr.Dropdown, "dba_train_base_weights", choices=["device", "host", "none"])
+    add(gr.Number, "dba_train_embedding_ratio", step=0.1)
     add(gr.Dropdown, "dba_train_general", **names)
     add(gr.Number, "dba_train_general_samples", placeholder="–", step=1)
     add(gr.Checkbox, "dba_train_added_tokens")

@@ -66,7 +66,7 @@ def create_train_panel(board: Board) -> dict[str, Any]:
         with gr.Row():
             show("dba_train_variant", "dba_train_strength", "dba_train_every", "dba_train_base_weights")
         with gr.Row():
-            show("dba_train_general", "dba_train_general_samples")
+            show("dba_train_general", "dba_train_general_samples", "dba_train_embedding_ratio")
         with gr.Row():
             show("dba_train_added_tokens", "dba_train_record", "dba_train_with_board", "dba_train_beside")
         elems[MORE] = gr.Markdown(elem_id=MORE)

@@ -15,12 +15,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from llamafactory_dba.arguments import DBAArguments
-from llamafactory_dba.compare.suite import Suite
+from llamafactory_dba.compare.suite import SAMPLES, Suite
 from llamafactory_dba.errors import DBAError
 
 
 SCORES = ("s_d", "s_g", "s")
-SAMPLES = "general_samples"  # of a sweep: rows of general data, which has all of them otherwise
 
 
 @dataclass(frozen=True)

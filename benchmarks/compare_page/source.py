@@ -49,7 +49,9 @@ class Source:
 SOURCES = (Source("micro", "micro_rates"), Source("real_small", "real_small_rates"))
 SWEEPS = Source("micro_sweeps")
 # one question each: scores, differences, and the grid where the suite has one; no figure
-ASIDE = (Source("micro_galore"), Source("real_small_galore"))
+ASIDE = tuple(
+    Source(name) for name in ("micro_galore", "micro_embeddings", "real_small_embeddings", "real_small_galore")
+)
 
 
 def known_names() -> list[str]:

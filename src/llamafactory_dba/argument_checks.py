@@ -23,6 +23,7 @@ def argument_problems(args: Any) -> list[str]:
         ("dba_base_correction", _finite(args.dba_base_correction) and args.dba_base_correction > 0, "> 0"),
         ("dba_svd_rank", args.dba_svd_rank > 0, "> 0"),
         ("dba_pcgrad_weight", _finite(args.dba_pcgrad_weight) and args.dba_pcgrad_weight >= 0, ">= 0"),
+        ("dba_embedding_lr_ratio", _finite(args.dba_embedding_lr_ratio) and args.dba_embedding_lr_ratio >= 0, ">= 0"),
         ("dba_elastic_base", args.dba_elastic_base in ("device", "host", "none"), "`device`, `host` or `none`"),
         (
             "dba_curvature_kind",

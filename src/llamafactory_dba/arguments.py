@@ -66,6 +66,13 @@ class DBAArguments:
             + " All but `paper` use neither `dba_boost_magnitude` nor `dba_use_correction`."
         },
     )
+    dba_embedding_lr_ratio: float = field(
+        default=1.0,
+        metadata={
+            "help": "Learning rate of the input and output embeddings as a multiple of `learning_rate`, with any "
+            "variant; 0 freezes them."
+        },
+    )
     dba_pcgrad_weight: float = field(
         default=1.0,
         metadata={

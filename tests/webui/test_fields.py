@@ -42,6 +42,7 @@ def test_every_argument_has_the_name_of_an_argument():
         {"dba_train_variant": "elastic", "dba_train_strength": 1e5, "dba_train_every": 8},
         {"dba_train_variant": "ewc", "dba_train_strength": 10.0, "dba_train_base_weights": "host"},
         {"dba_train_variant": "pcgrad", "dba_train_strength": 0.5},
+        {"dba_train_embedding_ratio": 4.0},
         {"dba_train_variant": "l2sp", "dba_train_anchor": None},
         {"dba_train_general": ["one", "two"], "dba_train_general_samples": 100, "dba_train_added_tokens": True},
         {"dba_train_record": "never"},

@@ -51,6 +51,8 @@ def test_nothing_is_said_while_dba_is_off(here):
         ("boost", -1),
         ("base", 0),
         ("base", float("nan")),
+        ("embedding_ratio", -0.5),
+        ("embedding_ratio", None),
         ("gauge_steps", -3),
     ],
 )

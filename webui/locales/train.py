@@ -166,6 +166,24 @@ LOCALES = {
             "elastic、ewc、l2sp：bf16 モデルで 1 パラメータ 2 バイト、デバイスまたはホストに置きます。",
         ),
     ),
+    "dba_train_embedding_ratio": element(
+        label=Five(
+            "Embeddings' rate, × learning rate",
+            "Скорость эмбеддингов, × скорость обучения",
+            "嵌入层学习率，× 学习率",
+            "임베딩 학습률, × 학습률",
+            "埋め込みの学習率、× 学習率",
+        ),
+        info=Five(
+            "Of the input and output embeddings, 0 or more; 1 is the rate of everything else, 0 freezes them "
+            "(docs/elastic.md).",
+            "Для входных и выходных эмбеддингов, от 0; 1 — как у всего остального, 0 замораживает их "
+            "(docs/elastic.md).",
+            "用于输入和输出嵌入层，不小于 0；1 与其余部分相同，0 则冻结（docs/elastic.md）。",
+            "입력·출력 임베딩용, 0 이상. 1은 나머지와 같고 0은 고정합니다(docs/elastic.md).",
+            "入力・出力の埋め込み用、0 以上。1 は他と同じ、0 で固定します（docs/elastic.md）。",
+        ),
+    ),
     "dba_train_general": element(
         label=Five(
             "General data for a missing anchor",

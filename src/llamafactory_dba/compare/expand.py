@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import DBAError
 from .sources import DataSet, digest, find_data
 from .steps import AnchorPlan, BasePlan, Mix, RunPlan
-from .suite import Domain, Method, Suite, ratio_of
+from .suite import SAMPLES, Domain, Method, Suite, ratio_of
 
 
 DEFAULTS: dict[str, Any] = {
@@ -109,7 +109,7 @@ class Expander:
         base, domain, method = suite.bases[base_name], suite.domains[domain_name], suite.methods[name]
         start = {**DEFAULTS, **suite.common, **base.keys, **domain.keys}
         start |= _budget(suite, domain, start)
-        train_setting = {k: v for k, v in setting.items() if k != "general_samples" and not k.startswith("anchor.")}
+        train_setting = {k: v for k, v in setting.items() if k != SAMPLES and not k.startswith("anchor.")}
         keys = {
             "model_name_or_path": base.model,
             **({"template": base.template} if base.template else {}),
@@ -124,12 +124,10 @@ class Expander:
         data: Any = [find_data(keys["dataset_dir"], each).hash for each in split(domain.dataset)]
         mix = None
         if method.mix:
-            mix = _mix(
-                suite, domain, str(keys["dataset_dir"]), method.mix, setting.get("general_samples"), domain_name
-            )
+            mix = _mix(suite, domain, str(keys["dataset_dir"]), method.mix, setting.get(SAMPLES), domain_name)
             keys["dataset"] = ",".join(mix.info)
             general = find_data(keys["dataset_dir"], suite.general)
-            data += [general.hash, method.mix, setting.get("general_samples")]
+            data += [general.hash, method.mix, setting.get(SAMPLES)]
         found = digest(
             {
                 "keys": content,
@@ -148,8 +146,8 @@ class Expander:
         base = self.suite.bases[name]
         common = {**DEFAULTS, **self.suite.common, **base.keys}
         swept = {key.removeprefix("anchor."): value for key, value in setting.items() if key.startswith("anchor.")}
-        if "general_samples" in setting:
-            swept["max_samples"] = setting["general_samples"]
+        if SAMPLES in setting:
+            swept["max_samples"] = setting[SAMPLES]
         keys = {
             "model_name_or_path": base.model,
             **({"template": base.template} if base.template else {}),

@@ -17,6 +17,7 @@ from .suite_checks import ratio_of as ratio_of
 
 Kind = TypeVar("Kind")
 NAME = "letters, digits, dot, dash and underscore"
+SAMPLES = "general_samples"  # of a sweep: rows of general data, which has all of them otherwise
 
 
 @dataclass(frozen=True)

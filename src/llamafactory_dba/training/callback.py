@@ -16,6 +16,7 @@ from ..methods.interface import Record, Wiring
 from ..methods.registry import HOLDING_METHODS, load_method
 from ..sentences import describe_names
 from .attached import AttachedCallback, write_run_file
+from .embedding_rate import scale_embedding_rate
 from .engine import check_engine
 from .holding_callback import HoldingCallback
 from .hooks import AnchorHook, Target, innermost
@@ -32,6 +33,7 @@ logger = logging.get_logger("llamafactory.dba")
 
 def attach_to_trainer(trainer: Any) -> None:
     """Give `trainer` the DBA callback, once; DeepSpeed, for one, creates the optimizer twice."""
+    scale_embedding_rate(trainer.optimizer, trainer.model, trainer.finetuning_args.dba_embedding_lr_ratio)
     if getattr(trainer, "_dba_callback", None) is None:
         kind: Any = HoldingCallback if trainer.finetuning_args.dba_variant in HOLDING_METHODS else DBACallback
         trainer._dba_callback = kind(trainer.finetuning_args, trainer.accelerator)
