@@ -58,8 +58,8 @@ def optimizer_of(model, rate, ratio=None):
 def test_equals_an_optimizer_that_was_built_so(tied, ratio):
     mine, built = Model(tied=tied), Model(tied=tied)
     first, second = optimizer_of(mine, 1e-2), optimizer_of(built, 1e-2, ratio)
-    scale_embedding_rate(first, mine, ratio)
-    scale_embedding_rate(first, mine, ratio)  # a trainer may ask again
+    assert scale_embedding_rate(first, mine, ratio) == (1 if tied else 2)
+    assert scale_embedding_rate(first, mine, ratio) == 0  # a trainer may ask again
     fade = [torch.optim.lr_scheduler.LambdaLR(item, lambda step: 1 - step / 8) for item in (first, second)]
     assert len(embeddings(mine)) == (1 if tied else 2)
     for step in range(8):
@@ -108,6 +108,15 @@ def test_zero_freezes_the_embeddings_and_more_moves_them_more(world, tmp_path):
     assert all(value > 0 for other, value in none.items() if other != name)
     facts = json.loads((tmp_path / "more" / "run_record.json").read_text())
     assert facts["settings"]["dba_embedding_lr_ratio"] == 4.0
+
+
+def test_a_reward_model_which_wraps_the_causal_one(world, tmp_path):
+    support.build_model(tmp_path / "untied", tied=False)  # the host cannot save a reward model with tied ones
+    stage = {"stage": "rm", "dataset": "pairs", "model_name_or_path": str(tmp_path / "untied")}
+    run(world, tmp_path / "none", **FREE, **stage, dba_embedding_lr_ratio=0.0)
+    before, after = support.weights(tmp_path / "untied"), support.weights(tmp_path / "none")
+    still = {name for name, value in before.items() if torch.equal(value, after[name])}
+    assert still == {"model.embed_tokens.weight", "lm_head.weight"}
 
 
 def test_one_is_plain_training_bit_for_bit(world, tmp_path):

@@ -33,7 +33,9 @@ logger = logging.get_logger("llamafactory.dba")
 
 def attach_to_trainer(trainer: Any) -> None:
     """Give `trainer` the DBA callback, once; DeepSpeed, for one, creates the optimizer twice."""
-    scale_embedding_rate(trainer.optimizer, trainer.model, trainer.finetuning_args.dba_embedding_lr_ratio)
+    ratio = trainer.finetuning_args.dba_embedding_lr_ratio
+    if scaled := scale_embedding_rate(trainer.optimizer, trainer.model, ratio):
+        logger.info_rank0(f"DBA: {scaled} embedding tensor(s) at {ratio:g} times the learning rate.")
     if getattr(trainer, "_dba_callback", None) is None:
         kind: Any = HoldingCallback if trainer.finetuning_args.dba_variant in HOLDING_METHODS else DBACallback
         trainer._dba_callback = kind(trainer.finetuning_args, trainer.accelerator)

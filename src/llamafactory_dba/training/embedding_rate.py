@@ -25,17 +25,20 @@ def embeddings(model: nn.Module) -> list[nn.Parameter]:
     return list({id(weight): weight for weight in found}.values())
 
 
-def scale_embedding_rate(optimizer: torch.optim.Optimizer, model: nn.Module, ratio: float) -> None:
+def scale_embedding_rate(optimizer: torch.optim.Optimizer, model: nn.Module, ratio: float) -> int:
     """Give the embeddings `ratio` times the learning rate of the group that they are in; once per optimizer.
 
     Must come before the scheduler is made, which takes each group's rate as its start. Groups keep their order; those
     of the embeddings follow.
 
+    Returns:
+        How many tensors were given a rate of their own now; 0 for a ratio of 1, and for an optimizer that has it.
+
     Raises:
         DBAError: the model trains no embeddings.
     """
     if ratio == 1 or any(KEY in group for group in optimizer.param_groups):
-        return
+        return 0
     wanted = {id(weight) for weight in embeddings(model)}
     split = []
     for group in optimizer.param_groups:
@@ -51,3 +54,4 @@ def scale_embedding_rate(optimizer: torch.optim.Optimizer, model: nn.Module, rat
             next_step="remove `dba_embedding_lr_ratio`, or use `finetuning_type: full`",
         )
     optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]] + split
+    return sum(len(group["params"]) for group in split)
