@@ -35,3 +35,12 @@ def test_the_legend_takes_nothing_from_the_axes(tmp_path, draw, count):
     assert names.x0 >= 0 and names.y0 >= 0 and names.x1 <= figure.bbox.x1
     texts = [text.get_text() for text in legend.get_texts()]
     assert sum("method_number" in text for text in texts) == count
+
+
+def test_both_legends_are_in_one_order(tmp_path):
+    group = group_of(tmp_path, 4)
+    orders = []
+    for draw in (figures.scatter, figures.training):
+        texts = [text.get_text() for text in draw(group).legends[0].get_texts()]
+        orders.append([text for text in texts if "method_number" in text])
+    assert orders[0] == orders[1] and len(orders[0]) == 4

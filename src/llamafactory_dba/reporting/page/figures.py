@@ -96,7 +96,9 @@ def training(group: Group, ink: str = INK) -> Any | None:
         axis.set_xlabel("step", fontsize=9)
     for axis in axes[len(names) :]:
         axis.set_axis_off()
-    _legend(figure, list(handles.values()), list(handles), max(columns, 2), ink)
+    order = list(dict.fromkeys(style.label for style in styles.values()))  # the scatter's
+    labels = sorted(handles, key=lambda label: order.index(label) if label in order else len(order))
+    _legend(figure, [handles[label] for label in labels], labels, max(columns, 2), ink)
     return figure
 
 
