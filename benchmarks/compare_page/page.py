@@ -1,7 +1,7 @@
 """docs/results.md from docs/results.template.md and the JSON files: tables as ``{{ SUITE.tables.NAME }}``.
 
-NAME is one of about, methods, recommended, verdict, mixing, domains, skills, matched, cost, rates, missing, figures,
-or ``all``: those of `SECTIONS` with headings; the sweeps, and what stands aside, have ``all`` alone. Where a suite was
+NAME is one of about, methods, recommended, verdict, mixing, domains, skills, matched, losses, cost, rates, missing,
+figures, or ``all``: those of `SECTIONS` with headings; the sweeps, and what stands aside, have ``all`` alone. Where a suite was
 not run yet, each says so with the command, and every other key of it is unknown. Comments of the template are notes to
 whoever writes it; they are left out.
 """
@@ -17,7 +17,7 @@ from typing import Any
 from llamafactory_dba.compare.suite import Suite
 from llamafactory_dba.errors import DBAError
 
-from . import figures, notes, sweeps, tables
+from . import figures, losses, notes, sweeps, tables
 from .choice import Choice, choose
 from .facts import facts_of, facts_of_rates
 from .source import ASIDE, RESULTS, ROOT, SOURCES, SWEEPS, Source, find_suite, read_all
@@ -39,6 +39,7 @@ TABLES: dict[str, Callable[[tables.Found], str]] = {
     "domains": tables.domains,
     "skills": tables.skills,
     "matched": tables.matched,
+    "losses": losses.table,
     "missing": notes.missing,
 }
 OTHERS = ("about", "cost", "rates", "figures")
@@ -62,6 +63,12 @@ SECTIONS = (
         "Forgetting at equal domain score",
         "matched",
         "Above 0: the method kept more than the curve where both learned as much.",
+    ),
+    (
+        "By loss",
+        "losses",
+        "Nats per token, lower is better, ± over models: right answers of the domain; right answers of all general sets, "
+        "also those on which the base model is at chance and which are in no S_G; held-out plain text.",
     ),
     ("By domain", "domains", "S (S_D, S_G)."),
     (
@@ -87,13 +94,13 @@ def all_facts(folder: Path = RESULTS) -> dict[str, Value]:
     for source in SOURCES:
         facts |= {f"{source.name}.tables.{name}": text for name, text in _tables(source, found, folder).items()}
         if source.name in found:
-            facts |= facts_of(found[source.name], source.name)
+            facts |= facts_of(found[source.name], source.name) | losses.facts(found[source.name], source.name)
         if source.rates in found:
             facts |= facts_of_rates(_choices(found, source, folder), source.rates)
     for source in ASIDE:
         facts[f"{source.name}.tables.all"] = _aside(source, found, folder)
         if source.name in found:
-            facts |= facts_of(found[source.name], source.name)
+            facts |= facts_of(found[source.name], source.name) | losses.facts(found[source.name], source.name)
     return facts | {f"{SWEEPS.name}.tables.all": _sweeps(found, folder)}
 
 
@@ -124,6 +131,8 @@ def _tables(source: Source, found: Mapping[str, Any], folder: Path) -> dict[str,
     )
     parts = [texts["about"], texts["figures"]]
     for title, name, note in SECTIONS:
+        if not texts[name]:
+            continue  # no losses, or no skills
         parts += [f"### {title} ({source.name})", *([note] if note else []), texts[name]]
     texts["all"] = "\n\n".join(parts)
     return texts

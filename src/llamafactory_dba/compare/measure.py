@@ -19,6 +19,7 @@ from .scorers import Ask, score_model
 
 
 MERGED = "merged"
+LOSS_MARK = " (loss)"  # after the name of a task whose loss this is
 # what a model folder has beside what training logged; deleted once the model is measured
 MODEL_FILES = (
     "*.safetensors",
@@ -164,12 +165,16 @@ def remove_model(out: Path) -> None:
 
 
 def scores_of(results: Any) -> dict[str, Any]:
-    """S_D, S_G, S and the value of each task, in %; None where a kind of task was not measured."""
+    """S_D, S_G, S and the value of each task, in %; None where a kind of task was not measured.
+
+    A task may have a score and a loss: the loss has its name with `LOSS_MARK`.
+    """
+    from ..evaluation.results import LOSS
     from ..evaluation.summary import summarise
 
     found = summarise(results)
     tasks = {
-        f"{task.task}": {"role": task.role, "metric": task.metric, "value": task.value, "n": task.n,
+        f"{task.task}{LOSS_MARK if task.role == LOSS else ''}": {"role": task.role, "metric": task.metric, "value": task.value, "n": task.n,
                          "unparsed": task.unparsed, "version": task.task_version}
         for task in results.tasks
     }  # fmt: skip

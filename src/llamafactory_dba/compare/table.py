@@ -174,7 +174,7 @@ def methods_of(rows: Sequence[Row], bases: Sequence[str]) -> list[dict[str, Any]
             seconds = [row.seconds for row in mine if row.seconds is not None]
             entry["seconds"] = _plain(spread(seconds))
             entry["general"] = _general(mine)
-            entry["general_n"] = sum(row.state == DONE and bool(row.tasks) for row in mine)
+            entry["general_n"] = sum(row.state == DONE and _has_general(row) for row in mine)
             found.append(entry)
     return found
 
@@ -217,6 +217,10 @@ def _general(rows: Sequence[Row]) -> dict[str, float]:
             if task["role"] == "general":
                 values.setdefault(name, []).append(task["value"])
     return {name: sum(found) / len(found) for name, found in values.items()}
+
+
+def _has_general(row: Row) -> bool:
+    return any(task["role"] == "general" for task in row.tasks.values())
 
 
 def group_by(rows: Iterable[Row], *names: str) -> dict[tuple[Any, ...], list[Row]]:
