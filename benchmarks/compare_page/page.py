@@ -1,9 +1,9 @@
 """docs/results.md from docs/results.template.md and the JSON files: tables as ``{{ SUITE.tables.NAME }}``.
 
 NAME is one of about, methods, recommended, verdict, mixing, domains, skills, matched, losses, cost, rates, missing,
-figures, or ``all``: those of `SECTIONS` with headings; the sweeps, and what stands aside, have ``all`` alone. Where a suite was
-not run yet, each says so with the command, and every other key of it is unknown. Comments of the template are notes to
-whoever writes it; they are left out.
+figures, or ``all``: those of `SECTIONS` with headings; the sweeps, and what stands aside, have ``all`` alone. Where a
+suite was not run yet, each says so with the command, and every other key of it is unknown. Comments of the template
+are notes to whoever writes it; they are left out.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ SECTIONS = (
     (
         "By loss",
         "losses",
-        "Nats per token, lower is better, ± over models: right answers of the domain; right answers of all general sets, "
-        "also those on which the base model is at chance and which are in no S_G; held-out plain text.",
+        "Nats per token, lower is better, ± over models: right answers of the domain; right answers of all general "
+        "sets, also those on which the base model is at chance and which are in no S_G; held-out plain text.",
     ),
     ("By domain", "domains", "S (S_D, S_G)."),
     (

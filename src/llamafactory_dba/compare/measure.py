@@ -174,10 +174,16 @@ def scores_of(results: Any) -> dict[str, Any]:
 
     found = summarise(results)
     tasks = {
-        f"{task.task}{LOSS_MARK if task.role == LOSS else ''}": {"role": task.role, "metric": task.metric, "value": task.value, "n": task.n,
-                         "unparsed": task.unparsed, "version": task.task_version}
+        f"{task.task}{LOSS_MARK if task.role == LOSS else ''}": {
+            "role": task.role,
+            "metric": task.metric,
+            "value": task.value,
+            "n": task.n,
+            "unparsed": task.unparsed,
+            "version": task.task_version,
+        }
         for task in results.tasks
-    }  # fmt: skip
+    }
     return {"s_d": found.s_d, "s_g": found.s_g, "s": found.s, "tasks": tasks}
 
 
