@@ -3,12 +3,13 @@
     python benchmarks/overhead.py                    # CPU, some minutes; writes results/overhead_cpu.json
     python benchmarks/overhead.py --anchor           # the anchor run; writes results/overhead_anchor_cpu.json
     python benchmarks/overhead.py --elastic          # elastic restoration; writes results/overhead_elastic_cpu.json
+    python benchmarks/overhead.py --elastic --kronecker --every 16    # writes results/overhead_kronecker_cpu.json
     python benchmarks/overhead.py --device cuda --dtype bfloat16 --params 1b --tokens 8192 --rank 512
 
 One randomly initialised Qwen3-shaped model takes forward, backward and AdamW steps on random tokens. Two kinds of step
 alternate (AB BA AB ...), so that a busy machine slows both; the result is the median of the ratios of each pair and
-their quartiles. Of elastic, whose work falls on every fourth step, four steps are taken at a time. Memory comes from
-fresh processes, one per kind (`--peak` is how this script calls itself).
+their quartiles. Of elastic, whose work falls on every fourth step (`--every`), as many steps are taken at a time.
+Memory comes from fresh processes, one per kind (`--peak` is how this script calls itself).
 """
 
 import argparse
@@ -26,9 +27,13 @@ import torch
 from measure import RESULTS, machine, peak_of_this_process, write
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from llamafactory_dba.anchor.curvature import TensorCurvature
+from llamafactory_dba.arguments import DBAArguments
 from llamafactory_dba.core.fused import CPU_TILE, CUDA_TILE, blend_
+from llamafactory_dba.core.kronecker import Term
 from llamafactory_dba.core.lowrank import AnchorTensor, LowRank, worthwhile
 from llamafactory_dba.core.mean import RunningMean
+from llamafactory_dba.core.moments import Spectrum
 from llamafactory_dba.methods.elastic import ElasticHook
 from llamafactory_dba.methods.held import Held, bytes_in_memory, even_curvature, make_targets
 from llamafactory_dba.training.hooks import Settings, StepHook, Target, attach
@@ -41,7 +46,6 @@ SHAPES = {
     "29m": (512, 1536, 8, 8, 8, 4096),
     "1b": (2048, 6144, 20, 16, 8, 32768),
 }
-EVERY = 4  # default of `dba_elastic_every`
 GOAL = {"cpu": 1.05, "cuda": 1.04}
 
 
@@ -67,7 +71,7 @@ def main() -> None:
     result = {
         "benchmark": "anchor run against direct fine-tuning"
         if args.anchor
-        else f"{'elastic' if args.elastic else 'DBA'} step against plain step",
+        else f"{elastic_name(args) if args.elastic else 'DBA'} step against plain step",
         "command": "python benchmarks/overhead.py " + " ".join(sys.argv[1:]),
         "machine": machine(args.device, ("torch", "transformers", "llamafactory-dba")),
         "shape": bench.describe(),
@@ -86,7 +90,7 @@ def main() -> None:
     if args.anchor:
         result["samples_per_step"] = 1
     elif args.elastic:
-        result["steps_at_a_time"] = EVERY
+        result["steps_at_a_time"] = args.every
         result["memory_bytes"]["held"] = bytes_in_memory(bench.held)
     else:
         result["arithmetic_limit"] = args.rank / (3 * args.tokens)
@@ -96,11 +100,8 @@ def main() -> None:
         result["memory_bytes"]["tile_bound"] = (
             CUDA_TILE if args.device == "cuda" else CPU_TILE
         ) * bench.dtype.itemsize
-    path = (
-        args.out
-        or RESULTS / f"overhead_{'anchor_' if args.anchor else 'elastic_' if args.elastic else ''}{args.device}.json"
-    )
-    write(result, path)
+    kind = "anchor_" if args.anchor else "kronecker_" if args.kronecker else "elastic_" if args.elastic else ""
+    write(result, args.out or RESULTS / f"overhead_{kind}{args.device}.json")
     print(f"\nratio {result['ratio']['median']:.4f}, goal {result['goal']['ratio']}")
 
 
@@ -117,9 +118,22 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--anchor", action="store_true", help="the anchor run instead of the DBA step")
     parser.add_argument("--elastic", action="store_true", help="elastic restoration instead of the DBA step")
+    parser.add_argument(
+        "--kronecker", action="store_true", help="elastic with Kronecker factors of at most 512 vectors"
+    )
+    parser.add_argument("--every", type=int, default=4, help="elastic: steps from one restoration to the next")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--peak", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.kronecker and not args.elastic:
+        parser.error("--kronecker is a kind of --elastic")
+    return args
+
+
+def elastic_name(args: argparse.Namespace) -> str:
+    """Of the setting that is measured, as far as it is not the default."""
+    parts = (["Kronecker factors"] if args.kronecker else []) + ([f"every {args.every}"] if args.every != 4 else [])
+    return f"elastic ({', '.join(parts)})" if parts else "elastic"
 
 
 class Bench:
@@ -160,10 +174,13 @@ class Bench:
 
     @property
     def held(self) -> list[Held]:
-        """All tensors with a factored curvature and a copy of the base weights."""
+        """All tensors with a curvature, factored or of random Kronecker factors, and a copy of the base weights."""
         if not self._held:
             base = {name: p.detach() for name, p in self.named.items()}
-            self._held = make_targets(even_curvature(self.named), self.named, base)
+            curvature = even_curvature(self.named)
+            if self.args.kronecker:
+                curvature |= {name: self._kronecker(name, p) for name, p in self.named.items() if p.dim() == 2}
+            self._held = make_targets(curvature, self.named, base)
         return self._held
 
     @property
@@ -180,6 +197,19 @@ class Bench:
             return torch.randn_like(p).mul_(1e-4)
         rows, cols = p.shape
         return LowRank(p.new_empty(rows, rank).normal_(std=1e-4).detach(), p.new_empty(rank, cols).normal_().detach())
+
+    def _kronecker(self, name: str, p: torch.nn.Parameter) -> TensorCurvature:
+        """Random directions; the embedding, tied here, has a term for each of its uses, with diagonal rows."""
+        rows, columns = (self._spectrum(size) for size in p.shape)
+        if "embed_tokens" not in name:
+            return TensorCurvature((Term(rows, columns),), None)
+        vocabulary = Spectrum(p.new_ones(len(p)), None)
+        return TensorCurvature((Term(vocabulary, columns), Term(vocabulary, columns)), None)
+
+    def _spectrum(self, size: int) -> Spectrum:
+        rank = min(size, DBAArguments().dba_curvature_rank)
+        vectors = torch.linalg.qr(torch.randn(size, rank, device=self.args.device)).Q
+        return Spectrum(vectors.new_ones(rank), vectors, 0.0 if rank == size else 1.0)
 
     def backward(self) -> None:
         """Gradients of a language model's loss."""
@@ -203,7 +233,7 @@ class Bench:
         self.tail_seconds = time.process_time() - start
 
     def step(self, kind: str) -> Callable[[], None]:
-        """A step of this kind: plain, direct (the same), dba or anchor; with elastic, `EVERY` of them."""
+        """A step of this kind: plain, direct (the same), dba or anchor; with elastic, several."""
         if self.args.elastic:
             return lambda: self.elastic(kind == "elastic")
         if kind != "dba":
@@ -225,13 +255,13 @@ class Bench:
             hook = ElasticHook(
                 self.held,
                 strength=1e6,
-                every=EVERY,
+                every=self.args.every,
                 total_steps=1000,
                 current_step=lambda: made,
                 on_restored=lambda record: None,
             )
             remove = attach(self.optimizer, hook).remove
-        for made in range(EVERY):  # noqa: B007  read by the hook
+        for made in range(self.args.every):  # noqa: B007  read by the hook
             self.update()
         if remove is not None:
             remove()
@@ -286,8 +316,8 @@ class Bench:
 
 def peak_in_a_process(args: argparse.Namespace, kind: str) -> int:
     command = [sys.executable, __file__, "--peak", kind, "--threads", str(torch.get_num_threads())]
-    command += ["--elastic"] if args.elastic else []
-    for name in ("device", "dtype", "params", "tokens", "rank", "seed"):
+    command += [f"--{name}" for name in ("elastic", "kronecker") if getattr(args, name)]
+    for name in ("device", "dtype", "params", "tokens", "rank", "seed", "every"):
         command += [f"--{name}", str(getattr(args, name))]
     # memory that is freed goes back to the system at once, or the peak would depend on how the heap is fragmented
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}

@@ -12,7 +12,14 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "overhead.py"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options, kinds", [([], ("plain", "dba")), (["--anchor"], ("direct", "anchor"))])
+@pytest.mark.parametrize(
+    "options, kinds",
+    [
+        ([], ("plain", "dba")),
+        (["--anchor"], ("direct", "anchor")),
+        (["--elastic", "--kronecker", "--every", "2"], ("plain", "elastic")),
+    ],
+)
 def test_overhead_script(tmp_path, options, kinds):
     out = tmp_path / "overhead.json"
     command = [sys.executable, str(SCRIPT), "--params", "tiny", "--tokens", "64", "--pairs", "2", "--out", str(out)]
