@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 KINDS = ("plane", "bars")
 # by family, so that 25 methods need no 25 colours; Okabe and Ito's, which the colour-blind can tell apart
 FAMILIES = {
-    "recommended": ("#d55e00", "recommended (elastic)"),
+    "recommended": ("#d55e00", f"recommended ({RECOMMENDED})"),
     "anchor": ("#cc79a7", "with an anchor"),
     "mix": ("#009e73", "general data mixed in"),
     "wise": ("#999999", "WiSE-FT points"),

@@ -12,7 +12,7 @@ from llamafactory_dba.compare.table import ALL
 from .source import is_plain
 
 
-RECOMMENDED = "elastic"
+RECOMMENDED = "elastic_kronecker"
 ERRORS = 2.0  # so many standard errors are asked for
 
 

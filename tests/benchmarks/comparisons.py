@@ -36,7 +36,7 @@ def suite(**changes: Any) -> dict[str, Any]:
             "direct": {"title": "direct fine-tuning"},
             "mix_1_1": {"mix": "1:1"},
             "lora": {"keys": {"finetuning_type": "lora"}},
-            "elastic": {"needs": ["anchor"], "keys": {"use_dba": True, "dba_variant": "elastic"}},
+            "elastic_kronecker": {"needs": ["anchor"], "keys": {"use_dba": True, "dba_variant": "elastic"}},
             "wise_ft": {"of": "direct", "frontier": [0.5]},
         },
         "seeds": [1, 2, 3],
@@ -68,7 +68,7 @@ def compared(raw: dict[str, Any], scores: Callable[[Any], Scores]) -> dict[str, 
             points = tuple({"alpha": alpha, "results": "r", **as_scores(found)} for alpha in run.alphas)
             statuses[run.folder] = Status(run.hash, DONE, points=points)
         elif found is not None:
-            seconds = 30.0 if run.method == "elastic" else 20.0
+            seconds = 30.0 if run.method == "elastic_kronecker" else 20.0
             statuses[run.folder] = Status(run.hash, DONE, seconds, scores=as_scores(found))
     return summarise(plan, statuses, [])
 

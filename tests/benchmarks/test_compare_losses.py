@@ -38,12 +38,12 @@ def found():
         run("direct", 0, 1.0, 2.0, 4.0, 5.0),
         run("direct", 1, 2.0, 3.0, 5.0, 5.5, mark=""),  # an older file: the loss took the name
         run("direct", 2, 0, 0, 0, 0, state="diverged"),
-        run("elastic", 0, 1.5, 1.0, 3.2, 4.0),
+        run("elastic_kronecker", 0, 1.5, 1.0, 3.2, 4.0),
     ]
     score = {"mean": 50.0, "std": None, "n": 1}
     methods = [
         {"base": "base", "label": label, "method": label, "setting": {}, "s": {**score, "mean": 50.0 - place}}
-        for place, label in enumerate(("elastic", "direct"))
+        for place, label in enumerate(("elastic_kronecker", "direct"))
     ]
     return {"bases": [{"base": "base", "domain": "x", "tasks": BASE}], "runs": runs, "methods": methods}
 
@@ -53,7 +53,7 @@ def test_the_table_has_means_over_models(found):
         "| method | domain answers | general answers | plain text | models |",
         "| --- | ---: | ---: | ---: | ---: |",
         "| base model | 9.000 | 2.000 | 4.000 |  |",
-        "| **`elastic`** | 1.500 | 2.100 | 4.000 | 1 |",
+        "| **`elastic_kronecker`** | 1.500 | 2.100 | 4.000 | 1 |",
         "| `direct` | 1.500 ± 0.707 | 3.500 ± 0.707 | 5.250 ± 0.354 | 2 |",
     ]
 
@@ -62,7 +62,7 @@ def test_the_keys(found):
     facts = losses.facts(found, "suite")
     assert facts["suite.base.base.loss_general"] == 2.0
     assert facts["suite.base.direct.loss_general"].mean == 3.5
-    assert facts["suite.base.elastic.loss_text"].error is None
+    assert facts["suite.base.elastic_kronecker.loss_text"].error is None
 
 
 def test_a_suite_without_losses_has_no_table(found):

@@ -11,7 +11,7 @@ from statistics import fmean
 import pytest
 
 
-RECOMMENDED = "elastic"
+RECOMMENDED = "elastic_kronecker"
 
 
 def run_script(root: Path, *words: str) -> subprocess.CompletedProcess:
