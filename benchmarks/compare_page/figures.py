@@ -28,7 +28,7 @@ FAMILIES = {
     "wise": ("#999999", "WiSE-FT points"),
     "other": ("#0072b2", "domain data alone"),
 }
-ANCHORED = ("ggb", "dc", "dba", "agem", "pcgrad", "gradnorm", "elastic_", "ewc")
+ANCHORED = ("ggb", "dc", "dba", "agem", "pcgrad", "gradnorm", "elastic", "ewc")
 # where a label may stand around its point, in points: right, left, above, below, and further out
 PLACES = [(6, -3, "left"), (-6, -3, "right"), (0, 6, "center"), (0, -12, "center")]
 PLACES += [
