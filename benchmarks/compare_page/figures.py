@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,10 @@ FAMILIES = {
     "other": ("#0072b2", "domain data alone"),
 }
 ANCHORED = ("ggb", "dc", "dba", "agem", "pcgrad", "gradnorm", "elastic", "ewc")
+Range = tuple[float, float]
+WHOLE: tuple[Range, Range] = ((-3, 103), (-4, 106))
+NUMBER: dict[str, Any] = {"color": "#999999", "fontsize": 7, "va": "center", "ha": "left"}  # of the curves
+NEAR = 30.0  # methods that lie within so many points of each other are shown enlarged
 # where a label may stand around its point, in points: right, left, above, below, and further out
 PLACES = [(6, -3, "left"), (-6, -3, "right"), (0, 6, "center"), (0, -12, "center")]
 PLACES += [
@@ -97,36 +101,38 @@ def draw(found: Found, name: str, folder: Path) -> list[Path]:
 def plane(found: Found) -> Figure:
     """S_D against S_G, a panel for each base model; a cross is the standard deviation over seeds in both."""
     import matplotlib.pyplot as plt
-    import numpy as np
 
     bases = [base for base in bases_of(found) if base != ALL]
     figure, panels = plt.subplots(1, len(bases), figsize=(5.9 * len(bases), 5.6), squeeze=False, layout="constrained")
     _legend(figure, [family(entry["label"]) for entry in found["methods"] if entry["s"]])
     for axes, base in zip(panels[0], bases, strict=True):
         axes.set(title=base, xlabel="S_D: domain learned, %", ylabel="S_G: general skill kept, %")
-        axes.set(xlim=(-3, 103), ylim=(-4, 106))
-        x = np.linspace(1, 103, 300)
-        for s in range(10, 100, 10):
-            y = np.where(2 * x > s, s * x / np.maximum(2 * x - s, 1e-9), np.nan)
-            axes.plot(x, np.where(y <= 106, y, np.nan), color="#dddddd", lw=0.8, zorder=0)
-            axes.text(104, s * 103 / (206 - s), f"{s}", color="#999999", fontsize=7, va="center", ha="left")
-        axes.text(104, 104, "S", color="#999999", fontsize=7, va="center", ha="left")
         before = [entry for entry in found["bases"] if entry["base"] == base]
         start = [_mean([entry[key] for entry in before]) for key in ("s_d", "s_g")] if before else None
         entries = plain(found, base)
+        window = _window(entries, start)
+        axes.set(xlim=window[0], ylim=window[1])
+        _iso_curves(axes, window)
         curve = sorted((e for e in entries if family(e["label"]) == "wise"), key=lambda e: e["setting"]["alpha"])
         line = [(e["s_d"]["mean"], e["s_g"]["mean"]) for e in curve]
         end = [(e["s_d"]["mean"], e["s_g"]["mean"]) for e in entries if e["label"] == found["suite"]["reference"]]
         line = ([(start[0], start[1])] if start else []) + line + end if curve else []
         if line:
             axes.plot(*zip(*line, strict=True), color=FAMILIES["wise"][0], lw=0.8, ls="--", zorder=1)
-        points = [(*start, "base model", "black")] if start else []
+        points = []
+        if start and window[0][0] <= start[0]:
+            points.append((*start, "base model", "black"))
+        elif start:  # to the left of what is shown
+            axes.axhline(start[1], color="black", lw=0.8, ls=":", zorder=1)
+            said = f"base model, S_D {start[0]:.1f}"
+            axes.annotate(said, (window[0][0], start[1]), (4, 3), textcoords="offset points", fontsize=8)
         for entry in entries:
             colour = FAMILIES[family(entry["label"])][0]
             d, g = entry["s_d"], entry["s_g"]
             style = {"fmt": "o", "ms": 7 if entry["label"] == RECOMMENDED else 4, "color": colour, "elinewidth": 0.8}
             axes.errorbar(d["mean"], g["mean"], g["std"] or 0, d["std"] or 0, **style, zorder=3)
-            points.append((d["mean"], g["mean"], "" if "alpha" in entry["setting"] else entry["label"], colour))
+            if window[0][0] <= d["mean"]:
+                points.append((d["mean"], g["mean"], "" if "alpha" in entry["setting"] else entry["label"], colour))
         if start:
             axes.plot(*start, marker="s", color="black", ms=5, zorder=3)
         if curve:
@@ -134,6 +140,36 @@ def plane(found: Found) -> Figure:
             points.append((middle["s_d"]["mean"], middle["s_g"]["mean"], curve[0]["method"], FAMILIES["wise"][0]))
         _label(figure, axes, points)
     return figure
+
+
+def _window(entries: Sequence[Mapping[str, Any]], start: Sequence[float] | None) -> tuple[Range, Range]:
+    """What of the plane is shown: all of it, or the part where the methods are, up to the base model's S_G."""
+    shown = [entry for entry in entries if family(entry["label"]) != "wise"]
+    ranges = []
+    for key in ("s_d", "s_g"):
+        values = [entry[key]["mean"] for entry in shown]
+        values += [start[1]] if start and key == "s_g" else []
+        if len(shown) < 2 or max(values) - min(values) > NEAR:
+            return WHOLE
+        room = 0.12 * (max(values) - min(values)) + 0.5
+        ranges.append((min(values) - room, max(values) + room))
+    return ranges[0], ranges[1]
+
+
+def _iso_curves(axes: Axes, window: tuple[Range, Range]) -> None:
+    """Where S is the same, S_G = S S_D / (2 S_D - S), named at the right edge or along the top."""
+    import numpy as np
+
+    (left, right), (low, high) = window
+    whole = window == WHOLE
+    x = np.linspace(max(left, 1), right, 300)
+    for s in range(10, 100, 10) if whole else range(1, 100):
+        y = np.where(2 * x > s, s * x / np.maximum(2 * x - s, 1e-9), np.nan)
+        axes.plot(x, np.where(y <= high, y, np.nan), color="#dddddd", lw=0.8, zorder=0)
+        at_edge = s * right / (2 * right - s) if 2 * right > s else high
+        if low < at_edge < high:
+            axes.text(1.01, at_edge, f"{s}", transform=axes.get_yaxis_transform(), **NUMBER)
+    axes.text(1.01, 0.98, "S", transform=axes.transAxes, **NUMBER)
 
 
 def _label(figure: Figure, axes: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:

@@ -259,6 +259,16 @@ def test_what_stands_aside_has_scores_and_no_figure(tmp_path):
     assert "real_small_galore.tables.verdict" not in facts and page.draw_all(tmp_path, tmp_path) == []
 
 
+def test_the_plane_is_enlarged_where_the_methods_lie_together():
+    def entry(label, s_d, s_g):
+        return {"label": label, "s_d": {"mean": s_d}, "s_g": {"mean": s_g}}
+
+    near = [entry("direct", 60.0, 42.0), entry("lora", 50.0, 41.0), entry("wise_ft [alpha=0.2]", 5.0, 45.0)]
+    assert figures._window(near, (6.0, 45.0)) == ((50 - 1.7, 60 + 1.7), (41 - 0.98, 45 + 0.98))
+    assert figures._window([*near, entry("pcgrad", 60.0, 2.0)], (6.0, 45.0)) == figures.WHOLE
+    assert figures._window(near[:1], None) == figures.WHOLE
+
+
 def test_the_suite_aside_has_the_settings_of_real_small():
     """Its header says so, and of `elastic` that it was tuned anew since; YAML files cannot share them."""
     whole, aside = (read_suite(ROOT / f"examples/compare/{name}.yaml") for name in ("real_small", "real_small_galore"))
