@@ -59,7 +59,9 @@ class Hub:
     Attributes:
         repositories: name → repository.
         requests: "METHOD path" of every request so far.
-        delay: seconds after each chunk of a large file, to interrupt a download or an upload.
+        delay: seconds after each chunk of a large file, to be slow.
+        hold: where there is one, no more than a first part of a large file passes before it is set, to interrupt a
+            download or an upload in the middle however long that takes.
         down: answer 503 to everything.
     """
 
@@ -69,6 +71,7 @@ class Hub:
         self.requests: list[str] = []
         self.tokens: set[str] = set()
         self.delay, self.down = 0.0, False
+        self.hold: threading.Event | None = None
         self.sending = threading.Event()  # set once a part of a large file has passed
         self.connections: list[socket.socket] = []
         handler = type("Handler", (_Handler,), {"hub": self})
@@ -177,10 +180,16 @@ class _Handler(BaseHTTPRequestHandler):
                 break
             size -= 0 if chunked else len(part)
             parts.append(part)
-            if slow and self.hub.delay:
-                self.hub.sending.set()
-                time.sleep(self.hub.delay)
+            if slow:
+                self._pause()
         return b"".join(parts)
+
+    def _pause(self) -> None:
+        if self.hub.hold is not None or self.hub.delay:
+            self.hub.sending.set()
+        if self.hub.hold is not None:
+            self.hub.hold.wait(300)
+        time.sleep(self.hub.delay)
 
     def _send(self, status: int, content: bytes, headers: dict[str, str] | None = None, slow: bool = False) -> None:
         self.send_response(status)
@@ -192,10 +201,9 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             for start in range(0, len(content), CHUNK):
                 self.wfile.write(content[start : start + CHUNK])
-                if slow and self.hub.delay:
+                if slow:
                     self.wfile.flush()
-                    self.hub.sending.set()
-                    time.sleep(self.hub.delay)
+                    self._pause()
 
     def _json(self, content: object, status: int = 200) -> None:
         self._send(status, json.dumps(content).encode(), {"Content-Type": "application/json"})
