@@ -119,7 +119,7 @@ def plane(found: Found) -> Figure:
         line = ([(start[0], start[1])] if start else []) + line + end if curve else []
         if line:
             axes.plot(*zip(*line, strict=True), color=FAMILIES["wise"][0], lw=0.8, ls="--", zorder=1)
-        points = []
+        points: list[tuple[float, float, str, str]] = []
         if start and window[0][0] <= start[0]:
             points.append((*start, "base model", "black"))
         elif start:  # to the left of what is shown
@@ -135,8 +135,8 @@ def plane(found: Found) -> Figure:
                 points.append((d["mean"], g["mean"], "" if "alpha" in entry["setting"] else entry["label"], colour))
         if start:
             axes.plot(*start, marker="s", color="black", ms=5, zorder=3)
-        if curve:
-            middle = curve[len(curve) // 2]
+        if seen := [entry for entry in curve if window[0][0] <= entry["s_d"]["mean"]]:
+            middle = seen[len(seen) // 2]
             points.append((middle["s_d"]["mean"], middle["s_g"]["mean"], curve[0]["method"], FAMILIES["wise"][0]))
         _label(figure, axes, points)
     return figure

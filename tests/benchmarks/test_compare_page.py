@@ -270,7 +270,7 @@ def test_the_plane_is_enlarged_where_the_methods_lie_together():
 
 
 def test_the_suite_aside_has_the_settings_of_real_small():
-    """Its header says so, and of `elastic` that it was tuned anew since; YAML files cannot share them."""
+    """Its header says so, and of both with `elastic` that these were tuned anew; YAML files cannot share them."""
     whole, aside = (read_suite(ROOT / f"examples/compare/{name}.yaml") for name in ("real_small", "real_small_galore"))
     assert aside.common == whole.common and aside.bases == whole.bases and aside.domains == whole.domains
     for name in ("galore", "annealing"):

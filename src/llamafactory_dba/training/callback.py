@@ -32,7 +32,7 @@ logger = logging.get_logger("llamafactory.dba")
 
 
 def attach_to_trainer(trainer: Any) -> None:
-    """Give `trainer` the DBA callback, once; DeepSpeed, for one, creates the optimizer twice."""
+    """Give the embeddings their rate and `trainer` the DBA callback, once: an optimizer may be asked for twice."""
     ratio = trainer.finetuning_args.dba_embedding_lr_ratio
     if scaled := scale_embedding_rate(trainer.optimizer, trainer.model, ratio):
         logger.info_rank0(f"DBA: {scaled} embedding tensor(s) at {ratio:g} times the learning rate.")
