@@ -118,8 +118,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--anchor", action="store_true", help="the anchor run instead of the DBA step")
     parser.add_argument("--elastic", action="store_true", help="elastic restoration instead of the DBA step")
+    parser.add_argument("--kronecker", action="store_true", help="elastic with Kronecker factors")
     parser.add_argument(
-        "--kronecker", action="store_true", help="elastic with Kronecker factors of at most 512 vectors"
+        "--directions", type=int, default=DBAArguments().dba_curvature_rank, help="of a Kronecker factor, at most"
     )
     parser.add_argument("--every", type=int, default=4, help="elastic: steps from one restoration to the next")
     parser.add_argument("--out", type=Path)
@@ -132,7 +133,8 @@ def parse() -> argparse.Namespace:
 
 def elastic_name(args: argparse.Namespace) -> str:
     """Of the setting that is measured, as far as it is not the default."""
-    parts = (["Kronecker factors"] if args.kronecker else []) + ([f"every {args.every}"] if args.every != 4 else [])
+    kind = "Kronecker factors" + (f" of rank {args.directions}" if args.directions != 512 else "")
+    parts = ([kind] if args.kronecker else []) + ([f"every {args.every}"] if args.every != 4 else [])
     return f"elastic ({', '.join(parts)})" if parts else "elastic"
 
 
@@ -207,7 +209,7 @@ class Bench:
         return TensorCurvature((Term(vocabulary, columns), Term(vocabulary, columns)), None)
 
     def _spectrum(self, size: int) -> Spectrum:
-        rank = min(size, DBAArguments().dba_curvature_rank)
+        rank = min(size, self.args.directions)
         vectors = torch.linalg.qr(torch.randn(size, rank, device=self.args.device)).Q
         return Spectrum(vectors.new_ones(rank), vectors, 0.0 if rank == size else 1.0)
 
@@ -311,13 +313,15 @@ class Bench:
         shape = dict(zip(names, SHAPES[self.args.params], strict=True))
         args = self.args
         rank = {} if args.elastic else {"rank": args.rank}  # row and column sums have none
+        if args.kronecker:
+            rank = {"rank": args.directions}
         return {"parameters": numbers, **shape, "tokens": args.tokens, **rank, "dtype": args.dtype}
 
 
 def peak_in_a_process(args: argparse.Namespace, kind: str) -> int:
     command = [sys.executable, __file__, "--peak", kind, "--threads", str(torch.get_num_threads())]
     command += [f"--{name}" for name in ("elastic", "kronecker") if getattr(args, name)]
-    for name in ("device", "dtype", "params", "tokens", "rank", "seed", "every"):
+    for name in ("device", "dtype", "params", "tokens", "rank", "seed", "every", "directions"):
         command += [f"--{name}", str(getattr(args, name))]
     # memory that is freed goes back to the system at once, or the peak would depend on how the heap is fragmented
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}

@@ -26,6 +26,11 @@ def argument_problems(args: Any) -> list[str]:
         ("dba_embedding_lr_ratio", _finite(args.dba_embedding_lr_ratio) and args.dba_embedding_lr_ratio >= 0, ">= 0"),
         ("dba_elastic_base", args.dba_elastic_base in ("device", "host", "none"), "`device`, `host` or `none`"),
         (
+            "dba_elastic_products",
+            args.dba_elastic_products in ("auto", "float32", "bfloat16"),
+            "`auto`, `float32` or `bfloat16`",
+        ),
+        (
             "dba_curvature_kind",
             args.dba_curvature_kind in ("factored", "diagonal", "kronecker"),
             "`factored`, `diagonal` or `kronecker`",
@@ -51,6 +56,11 @@ def argument_problems(args: Any) -> list[str]:
     ):
         if not ok:
             problems.append(f"`{name}` must be {rule}, found {getattr(args, name)!r}.")
+    if args.dba_elastic_products == "bfloat16" and args.dba_elastic_base == "none":
+        problems.append(
+            "`dba_elastic_products: bfloat16` rounds the small difference from the base weights, which "
+            "`dba_elastic_base: none` does not keep; set `device` or `host`, or leave `dba_elastic_products` at `auto`."
+        )
     if (unknown := variant_problem(args.dba_variant)) is not None:
         problems.append(unknown)
     if args.needs_anchor and args.dba_stage == "train" and not args.dba_anchor_path:

@@ -98,6 +98,13 @@ class DBAArguments:
             "are not held then."
         },
     )
+    dba_elastic_products: Literal["auto", "float32", "bfloat16"] = field(
+        default="auto",
+        metadata={
+            "help": "Elastic with Kronecker factors: precision of the matrix products of the pull. `auto` is bfloat16 "
+            "on a GPU that trains in bf16, else float32."
+        },
+    )
     dba_ewc_strength: float = field(
         default=1.0e3,
         metadata={"help": "EWC: weight of the penalty beside the clipped domain gradient; 0 only measures."},
@@ -122,7 +129,10 @@ class DBAArguments:
     )
     dba_curvature_rank: int = field(
         default=512,
-        metadata={"help": "Kronecker factors: eigenvectors kept per side of a matrix; the rest counts by its mean."},
+        metadata={
+            "help": "Kronecker factors: eigenvectors kept per side of a matrix; the rest counts by its mean. A "
+            "training run may use fewer than the anchor has."
+        },
     )
     dba_svd_rank: int = field(
         default=512,

@@ -6,7 +6,8 @@ import pytest
 import reference
 import torch
 
-from llamafactory_dba.core.kronecker import Term, quadratic_form, restore_, start_of
+from llamafactory_dba.core import kronecker
+from llamafactory_dba.core.kronecker import Start, Term, quadratic_form, restore_, start_of
 from llamafactory_dba.core.moments import (
     MomentSum,
     Spectrum,
@@ -14,6 +15,7 @@ from llamafactory_dba.core.moments import (
     nystrom,
     probe_matrix,
     square_norm,
+    truncated,
     wants_sketch,
 )
 
@@ -89,6 +91,70 @@ def test_strength_zero_writes_nothing():
     assert float(change.before) == float(change.after) > 0
 
 
+@pytest.mark.parametrize("kind, rows_rank, columns_rank", CASES)
+def test_the_whole_of_the_base_serves_at_every_rank(kind, rows_rank, columns_rank):
+    """Kept where less would do: for products in a short dtype."""
+    f, base = term(kind, rows_rank, columns_rank), random(M, N, seed=7)
+    one, two = random(M, N, seed=8), random(M, N, seed=8)
+    first = restore_(one, f, start_of(base, f, whole=True), 0.5)
+    second = restore_(two, f, Start(whole=base), 0.5)
+    torch.testing.assert_close(one, two, rtol=0, atol=1e-12)
+    assert [float(item) for item in first] == pytest.approx([float(item) for item in second], rel=1e-9)
+
+
+@pytest.mark.parametrize("kind, rows_rank, columns_rank", CASES)
+def test_some_rows_at_a_time_are_the_same(monkeypatch, kind, rows_rank, columns_rank):
+    f, base = term(kind, rows_rank, columns_rank), random(M, N, seed=7)
+    found = []
+    for block in (kronecker.BLOCK, 2 * N):
+        monkeypatch.setattr(kronecker, "BLOCK", block)
+        weight = random(M, N, seed=8)
+        change = restore_(weight, f, start_of(base, f, whole=True), 0.5)
+        found.append((weight, *(float(item) for item in change)))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=0, atol=1e-12)
+    assert found[0][1:] == pytest.approx(found[1][1:], rel=1e-12)
+
+
+@pytest.mark.parametrize("kind, rows_rank, columns_rank", CASES)
+@pytest.mark.parametrize("strength", [0.1, 3.0, 1e6])
+def test_short_products_round_the_difference_alone(kind, rows_rank, columns_rank, strength):
+    """In bf16 the step is off by some 2^-9 of W − W0, however large W is; the strong pull leaves as little."""
+    f = term(kind, rows_rank, columns_rank)
+    base = 100 * random(M, N, seed=7).bfloat16().float()
+    difference = 1e-2 * random(M, N, seed=8).float()
+    exact, weight = (base + difference).double(), base + difference
+    restore_(exact, f, Start(whole=base.double()), strength)
+    change = restore_(weight, f, Start(whole=base), strength, products=torch.bfloat16)
+    # three factors and two results of products are rounded to 8 bits, by at most 2^-9 each; W itself to 24 bits
+    error = (weight.double() - exact).norm()
+    assert error < 5 * 2**-9 * difference.norm() * 2 + 2**-24 * base.norm()
+    before = quadratic_form((base + difference).double(), f, Start(whole=base.double()))
+    assert float(change.before) == pytest.approx(float(before), rel=0.05)
+
+
+def test_short_products_without_the_base_are_not_short():
+    f, base = term("kronecker", 2, 3), random(M, N)
+    start = start_of(base, f, whole=False)
+    one, two = random(M, N, seed=1), random(M, N, seed=1)
+    restore_(one, f, start, 2.0)
+    restore_(two, f, start, 2.0, products=torch.bfloat16)
+    assert torch.equal(one, two)
+
+
+def test_truncation_keeps_the_trace():
+    full = spectrum(N, 5, 3)
+    short = truncated(full, 2)
+    assert torch.equal(short.values, full.values[:2]) and torch.equal(short.vectors, full.vectors[:, :2])
+
+    def trace(side):
+        return float(side.values.sum()) + side.rest * (N - len(side.values))
+
+    assert trace(short) == pytest.approx(trace(full), rel=1e-12)
+    assert truncated(full, 5) is full and truncated(full, 9) is full
+    diagonal = Spectrum(random(N).abs(), None)
+    assert truncated(diagonal, 2) is diagonal
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_infinite_strength_and_full_rank_bring_the_base_back(dtype):
     f = term("kronecker", M, N)
@@ -97,7 +163,7 @@ def test_infinite_strength_and_full_rank_bring_the_base_back(dtype):
     change = restore_(weight, f, start_of(base, f, whole=False), 1e38)
     # two products of 9 terms each, numbers of about 1
     torch.testing.assert_close(weight, base, rtol=0, atol=100 * torch.finfo(dtype).eps)
-    assert float(change.after) == 0.0
+    assert float(change.after) < 1e-60
 
 
 def test_directions_without_curvature_are_left_alone():

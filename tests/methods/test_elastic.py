@@ -126,7 +126,7 @@ def test_strength_zero_is_bit_identical(kind):
 
 
 def test_tied_terms_are_restored_one_after_the_other():
-    """Two terms: each an exact step, the sum of both forms before and after."""
+    """Two terms: each an exact step, and what is logged is the sum over both of their form around their own."""
     model, records = make_model(), []
     name = "0.weight"
     terms = tuple(Term(spectrum(8, 3, seed), spectrum(6, 2, seed + 1)) for seed in (1, 5))
@@ -139,13 +139,36 @@ def test_tied_terms_are_restored_one_after_the_other():
     moved = model[0].weight.detach().clone()
     optimizer.step()
     curvatures = [reference.kronecker_curvature(*term) for term in terms]
-    value = moved
+    value, forms = moved, []
     for curvature in curvatures:
-        value, _ = reference.proximal_step(torch.as_tensor(value), base[name], curvature, STRENGTH * 0.1)
+        value, form = reference.proximal_step(torch.as_tensor(value), base[name], curvature, STRENGTH * 0.1)
+        forms.append(form)
     torch.testing.assert_close(model[0].weight.data, torch.from_numpy(value), rtol=0, atol=1e-10)
-    before, after = ((torch.as_tensor(w) - base[name]).numpy().ravel() for w in (moved, value))
-    assert records[0].predicted_kl_before == pytest.approx(sum(before @ c @ before / 2 for c in curvatures))
-    assert records[0].predicted_kl == pytest.approx(sum(after @ c @ after / 2 for c in curvatures))
+    assert records[0].predicted_kl_before == pytest.approx(sum(form[0] for form in forms))
+    assert records[0].predicted_kl == pytest.approx(sum(form[1] for form in forms))
+
+
+def test_fewer_directions_than_the_anchor_has():
+    """The others count by their mean; matrices with one input still share its eigenvectors, in memory, too."""
+    columns = spectrum(6, 4, 1)
+    curvature = {name: TensorCurvature((Term(spectrum(8, 3, 2), columns),), None) for name in ("a", "b")}
+    parameters = {name: nn.Parameter(random(8, 6)) for name in curvature}
+    base = {name: item.detach() for name, item in parameters.items()}
+    first, second = (target.terms[0][0] for target in make_targets(curvature, parameters, base, rank=2))
+    assert first.columns.vectors is second.columns.vectors and first.columns.vectors.shape == (6, 2)
+    assert torch.equal(first.columns.values, columns.values[:2])
+    assert first.columns.rest == pytest.approx((float(columns.values[2:].sum()) + 2 * columns.rest) / 4)
+    unlimited = make_targets(curvature, parameters, base, rank=512)[0].terms[0][0]
+    assert unlimited.columns.vectors.shape == (6, 4) and unlimited.columns.rest == columns.rest
+
+
+def test_the_whole_of_the_base_is_kept_where_it_is_asked_for():
+    curvature = {"a": TensorCurvature((Term(spectrum(8, 8, 2), spectrum(6, 6, 1)),), None)}
+    parameters = {"a": nn.Parameter(random(8, 6))}
+    base = {"a": random(8, 6)}
+    assert make_targets(curvature, parameters, base)[0].terms[0][1].whole is None
+    kept = make_targets(curvature, parameters, base, whole=True)[0].terms[0][1]
+    assert torch.equal(kept.whole, base["a"]) and kept.both is None
 
 
 def test_rows_that_the_base_lacks_are_free():

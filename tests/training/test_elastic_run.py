@@ -127,6 +127,7 @@ def test_on_the_steps_of_galore(world, curved, tmp_path):
         ("diagonal", {"dba_elastic_base": "host"}),
         ("kronecker", {}),
         ("kronecker", {"dba_elastic_base": "none"}),
+        ("kronecker", {"dba_elastic_products": "bfloat16", "dba_curvature_rank": 5}),
     ],
 )
 def test_resume_is_exact(world, model, tmp_path, kind, changes):
@@ -152,6 +153,8 @@ def test_resume_is_exact(world, model, tmp_path, kind, changes):
     run(world, tmp_path / "again", anchor, **steps)  # from checkpoint-2, in the middle of two restorations
     assert support.same_weights(whole, tmp_path / "again")
     assert log(whole) == log(tmp_path / "again")
+    rank = changes.get("dba_curvature_rank", 12) if kind == "kronecker" else 0
+    assert json.loads((whole / "dba_run.json").read_text())["curvature_rank"] == rank  # of the anchor's 12
     (tmp_path / "again" / "checkpoint-4" / "dba_elastic.json").unlink()
     shutil.rmtree(tmp_path / "again" / "checkpoint-6")
     with pytest.raises(DBAError, match="cannot be resumed by an elastic run"):
@@ -183,6 +186,8 @@ def test_an_anchor_without_curvature_is_refused_before_the_model_loads(world, tm
         ({"dba_elastic_strength": -1.0}, "dba_elastic_strength` must be >= 0"),
         ({"dba_elastic_strength": float("inf")}, "dba_elastic_strength"),
         ({"dba_elastic_every": 0}, "dba_elastic_every` must be > 0"),
+        ({"dba_elastic_products": "fp8"}, "dba_elastic_products"),
+        ({"dba_elastic_products": "bfloat16", "dba_elastic_base": "none"}, "rounds the small difference"),
         ({"dba_variant": "elastik"}, "dba_variant"),
         ({"dba_elastic_base": "none"}, "needs the base weights"),
         ({"finetuning_type": "lora"}, "adapter"),

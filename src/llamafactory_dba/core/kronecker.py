@@ -22,13 +22,19 @@ Precision: products and sums in fp32 (fp64 for fp64), eigenvalues in fp64, trace
 1e-6 of the largest is rounding.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .fisher import Change, shrink
 from .moments import Spectrum
+
+
+# numbers of a matrix that are restored at a time where rows do not mix
+BLOCK = 2**17  # on a CPU: 512 KiB in fp32, so that what is made of them stays in its cache
+DEVICE_BLOCK = 2**24
 
 
 class Term(NamedTuple):
@@ -67,11 +73,12 @@ def start_of(weight: Tensor, term: Term, *, whole: bool) -> Start:
     rows, columns = term
     if whole and columns.rest > 0 and (rows.rest > 0 or rows.vectors is None):
         return Start(whole=exact_copy(weight))
-    matrix = weight.detach().to(_work(weight))
-    left = _left(rows, matrix) if columns.rest > 0 and rows.vectors is not None else None
-    right = matrix @ _vectors(columns, matrix.dtype) if rows.rest > 0 else None
+    work = _work(weight)
+    matrix, times = weight.detach().to(work), _products(term, work, work)
+    left = times.left(matrix) if columns.rest > 0 and rows.vectors is not None else None
+    right = times.right(matrix) if rows.rest > 0 else None
     if left is None and right is None:
-        return Start(both=_left(rows, matrix @ _vectors(columns, matrix.dtype)))
+        return Start(both=times.left(times.right(matrix)))
     return Start(left=left, right=right)
 
 
@@ -81,63 +88,16 @@ def exact_copy(weight: Tensor) -> Tensor:
     return small if torch.equal(small.to(weight.dtype), weight) else weight.detach().clone()
 
 
-class _Parts(NamedTuple):
-    """The difference D = W − W0 as far as it is known, and the curvature of each of its four blocks."""
-
-    whole: Tensor | None  # D
-    left: Tensor | None  # V_gᵀ D
-    right: Tensor | None  # D V_a
-    both: Tensor  # V_gᵀ D V_a
-    curvature: tuple[Tensor, Tensor, Tensor, Tensor]  # (r_g, r_a), (r_g, 1), (1, r_a), (1, 1)
-
-
-def _parts(weight: Tensor, term: Term, start: Start) -> _Parts:
-    work, (rows, columns) = _work(weight), term
-    matrix, vectors = weight.detach().to(work), _vectors(columns, work)
-    whole = left = right = None
-    if start.whole is not None:
-        whole = matrix - start.whole.to(matrix.device, work)
-        left = _left(rows, whole)
-        both = left @ vectors
-        right = whole @ vectors if rows.rest > 0 else None
-    elif start.both is not None:
-        both = _left(rows, matrix @ vectors) - start.both
-    else:
-        left = None if start.left is None else _left(rows, matrix) - start.left
-        right = None if start.right is None else matrix @ vectors - start.right
-        both = left @ vectors if left is not None else _left(rows, right)
-    row, column = rows.values.to(work).unsqueeze(1), columns.values.to(work).unsqueeze(0)
-    none = row.new_zeros(1, 1)
-    curvature = (
-        row * column,
-        row * columns.rest if left is not None else none,
-        column * rows.rest if right is not None else none,
-        none + rows.rest * columns.rest if whole is not None else none,
-    )
-    return _Parts(whole, left, right, both, curvature)
-
-
-def _squares(parts: _Parts) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Squared lengths of the four blocks, each in its curvature's shape (r_g, r_a), (r_g, 1), (1, r_a), (1, 1)."""
-    both = parts.both.square()
-    none = both.new_zeros(1, 1)
-    left = none if parts.left is None else (parts.left.square().sum(1, keepdim=True) - both.sum(1, keepdim=True))
-    right = none if parts.right is None else (parts.right.square().sum(0, keepdim=True) - both.sum(0, keepdim=True))
-    outside = none
-    if parts.whole is not None:
-        outside = parts.whole.square().sum() - both.sum() - left.clamp_min(0).sum() - right.clamp_min(0).sum()
-    return both, left.clamp_min(0), right.clamp_min(0), outside.clamp_min(0).reshape(1, 1)
-
-
 @torch.no_grad()
 def quadratic_form(weight: Tensor, term: Term, start: Start) -> Tensor:
     """½ vec(W − W0)ᵀ F vec(W − W0), as far as W0 is known: what the general data lose, in nats per sequence."""
-    parts = _parts(weight, term, start)
-    return _half_sum(parts.curvature, _squares(parts))
+    return restore_(weight, term, start, 0.0).before
 
 
 @torch.no_grad()
-def restore_(weight: Tensor, term: Term, start: Start, strength: float) -> Change:
+def restore_(
+    weight: Tensor, term: Term, start: Start, strength: float, *, products: torch.dtype | None = None
+) -> Change:
     """The proximal step, in place.
 
     Args:
@@ -145,56 +105,179 @@ def restore_(weight: Tensor, term: Term, start: Start, strength: float) -> Chang
         term: F.
         start: from `start_of` W0.
         strength: μ ≥ 0; at 0 nothing is written.
+        products: dtype of the factors of matrix products, where ``start`` is the whole of W0 (elsewhere W itself would
+            be rounded, and not the small W − W0); fp32 by default (fp64 for a weight in fp64).
     """
-    parts = _parts(weight, term, start)
-    squares = _squares(parts)
-    before = _half_sum(parts.curvature, squares)
+    changes = [_step(*piece, strength, products) for piece in _pieces(weight, term, start)]
+    return Change(*(torch.stack(items).sum() for items in zip(*changes, strict=True)))
+
+
+def _pieces(weight: Tensor, term: Term, start: Start) -> Iterator[tuple[Tensor, Term, Start]]:
+    """Some rows at a time where they do not mix, so that a vocabulary needs no copies of its size; else everything."""
+    if term.rows.vectors is not None:
+        yield weight, term, start
+        return
+    for part in _row_blocks(weight):
+        rows = term.rows._replace(values=term.rows.values[part])
+        yield weight[part], Term(rows, term.columns), Start(*(None if item is None else item[part] for item in start))
+
+
+def _row_blocks(matrix: Tensor) -> Iterator[slice]:
+    step = max(1, (BLOCK if matrix.device.type == "cpu" else DEVICE_BLOCK) // max(1, matrix.shape[1]))
+    for first in range(0, len(matrix), step):
+        yield slice(first, first + step)
+
+
+class _Difference(NamedTuple):
+    """D = W − W0 as far as it is known and used; none of it is W's own memory."""
+
+    whole: Tensor | None  # D
+    left: Tensor | None  # V_gᵀ D
+    right: Tensor | None  # D V_a
+    both: Tensor  # V_gᵀ D V_a
+
+
+class _Products(NamedTuple):
+    """Products with the eigenvectors of one term, with factors of one dtype and results of another."""
+
+    rows: Tensor | None
+    columns: Tensor
+    work: torch.dtype
+
+    def left(self, matrix: Tensor) -> Tensor:
+        """V_gᵀ M; M itself where the rows are diagonal."""
+        return matrix if self.rows is None else self._times(self.rows.T, matrix)
+
+    def right(self, matrix: Tensor) -> Tensor:
+        """M V_a."""
+        return self._times(matrix, self.columns)
+
+    def left_back_(self, total: Tensor, matrix: Tensor, alpha: float) -> Tensor:
+        """Adds α V_g M."""
+        return total.add_(matrix, alpha=alpha) if self.rows is None else self._add_(total, self.rows, matrix, alpha)
+
+    def right_back_(self, total: Tensor, matrix: Tensor, alpha: float) -> Tensor:
+        """Adds α M V_aᵀ."""
+        return self._add_(total, matrix, self.columns.T, alpha)
+
+    def _times(self, first: Tensor, second: Tensor) -> Tensor:
+        return (first.to(self.columns.dtype) @ second.to(self.columns.dtype)).to(self.work)
+
+    def _add_(self, total: Tensor, first: Tensor, second: Tensor, alpha: float) -> Tensor:
+        if self.columns.dtype == self.work:
+            return total.addmm_(first, second, alpha=alpha)
+        return total.add_(self._times(first, second), alpha=alpha)
+
+
+def _products(term: Term, work: torch.dtype, dtype: torch.dtype) -> _Products:
+    rows, columns = term.rows.vectors, term.columns.vectors
+    assert columns is not None
+    return _Products(None if rows is None else rows.to(dtype), columns.to(dtype), work)
+
+
+def _difference(matrix: Tensor, term: Term, start: Start, times: _Products) -> _Difference:
+    if start.whole is not None:
+        whole = matrix - start.whole.to(matrix.device, matrix.dtype)
+        left = times.left(whole)
+        right = times.right(whole) if term.rows.rest > 0 else None
+        if term.columns.rest > 0:
+            return _Difference(whole if right is not None else None, left, right, times.right(left))
+        return _Difference(None, None, right, times.right(left) if right is None else times.left(right))
+    if start.both is not None:
+        return _Difference(None, None, None, times.left(times.right(matrix)).sub_(start.both))
+    left = None if start.left is None else times.left(matrix) - start.left
+    right = None if start.right is None else times.right(matrix).sub_(start.right)
+    return _Difference(None, left, right, times.right(left) if left is not None else times.left(right))
+
+
+def _step(weight: Tensor, term: Term, start: Start, strength: float, products: torch.dtype | None) -> Change:
+    work, (rows, columns) = _work(weight), term
+    matrix = weight.detach().to(work)  # the weight itself where that is its dtype
+    times = _products(term, work, (products or work) if start.whole is not None else work)
+    whole, left, right, both = _difference(matrix, term, start, times)
+    row, column = rows.values.to(work), columns.values.to(work)
+    none = row.new_zeros(1)
+    # of the three outer blocks: curvature, squared lengths, and share of the difference that goes
+    outer = (
+        row * columns.rest if left is not None else none,
+        column * rows.rest if right is not None else none,
+        none + rows.rest * columns.rest if whole is not None else none,
+    )
+    squares = _outer_squares(whole, left, right, both)
+    shares = [shrink(item, strength) for item in outer]
+    before = _half_sum(outer, squares)
+    after = _half_sum(outer, [item * (1 - share).square() for item, share in zip(squares, shares, strict=True)])
+    none_outside = left is None and right is None
+    inside = _shrink_inside_(both, row, column, strength, None if none_outside else shares)
+    change = Change(before + inside.before, after + inside.after)
     if strength == 0:
-        return Change(before, before)
-    shrinks = [shrink(item, strength) for item in parts.curvature]
-    inside, left, right, outside = shrinks
-    kept = [item * (1 - share).square() for item, share in zip(squares, shrinks, strict=True)]
-    after = _half_sum(parts.curvature, kept)
+        return change
     # Each block's own share of the step, written with projections that overlap: D, V_g V_gᵀ D, D V_a V_aᵀ, and both
-    work, vectors = parts.both.dtype, _vectors(term.columns, parts.both.dtype)
-    result = weight if weight.dtype == work else weight.to(work)
-    core = (inside - left - right + outside) * parts.both
-    rank_rows = None
-    if parts.left is None:
-        rank_rows = _back(term.rows, core)
+    core, (left_share, right_share, outside) = both, shares
+    if whole is not None:
+        matrix.sub_(whole.mul_(outside))
+    if right is not None:
+        right.mul_(right_share - outside)
+    if left is not None:
+        times.left_back_(matrix, times.right_back_(left.mul_((left_share - outside).unsqueeze(1)), core, 1), -1)
     else:
-        inner = torch.addmm((left - outside) * parts.left, core, vectors.T)
-        result.sub_(_back(term.rows, inner))
-    if parts.right is not None:
-        step = (right - outside) * parts.right
-        rank_rows = step if rank_rows is None else rank_rows + step
-    if rank_rows is not None:
-        result.addmm_(rank_rows, vectors.T, alpha=-1)
-    if parts.whole is not None and term.rows.vectors is not None:
-        result.sub_(outside * parts.whole)
-    if result is not weight:
-        weight.copy_(result)
+        right = times.left_back_(matrix.new_zeros(len(matrix), len(column)) if right is None else right, core, 1)
+    if right is not None:
+        times.right_back_(matrix, right, -1)
+    if weight.dtype != work:
+        weight.copy_(matrix)
+    return change
+
+
+def _shrink_inside_(
+    both: Tensor, row: Tensor, column: Tensor, strength: float, shares: Sequence[Tensor] | None
+) -> Change:
+    """Replaces V_gᵀ D V_a by what is to be taken of it, less what the outer blocks' steps take of it (``shares``).
+
+    A few rows at a time: of a small model, memory costs more than arithmetic.
+    """
+    before = torch.zeros((), dtype=torch.float64, device=both.device)
+    after = before.clone()
+    for part in _row_blocks(both):
+        values = both[part]
+        curvature = row[part].unsqueeze(1) * column
+        kept = (curvature * strength).add_(1).reciprocal_().mul_(values)  # 1 / (1 + μF), also for μF = Inf
+        after += _dot(curvature * kept, kept) / 2
+        before += _dot(curvature.mul_(values), values) / 2
+        if shares is not None:
+            left, right, outside = shares
+            kept.addcmul_(values, (left[part] if len(left) == len(row) else left).unsqueeze(1) + (right - outside))
+        values.sub_(kept)
     return Change(before, after)
 
 
-def _half_sum(curvature: tuple[Tensor, ...], squares: Any) -> Tensor:
+def _outer_squares(
+    whole: Tensor | None, left: Tensor | None, right: Tensor | None, both: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Squared lengths of D beyond the columns' directions (r_g,), beyond the rows' (r_a,), and beyond both (1,)."""
+    none = both.new_zeros(1)
+
+    def beyond(matrix: Tensor | None, dim: int) -> Tensor:
+        return none if matrix is None else (_squares(matrix, dim) - _squares(both, dim)).clamp_min(0)
+
+    first, second = beyond(left, 1), beyond(right, 0)
+    if whole is None:
+        return first, second, none
+    inside = _squares(both, 1).sum() + first.sum() + second.sum()
+    return first, second, (_squares(whole, 1).sum() - inside).clamp_min(0).reshape(1)
+
+
+def _squares(matrix: Tensor, dim: int) -> Tensor:
+    return torch.linalg.vector_norm(matrix, dim=dim).square()
+
+
+def _dot(first: Tensor, second: Tensor) -> Tensor:
+    return torch.dot(first.reshape(-1), second.reshape(-1)).double()
+
+
+def _half_sum(curvature: Sequence[Tensor], squares: Sequence[Tensor]) -> Tensor:
     pairs = zip(curvature, squares, strict=True)
     return torch.stack([(c * q).sum(dtype=torch.float64) for c, q in pairs]).sum() / 2
-
-
-def _left(rows: Spectrum, matrix: Tensor) -> Tensor:
-    """V_gᵀ M; M itself where the rows are diagonal."""
-    return matrix if rows.vectors is None else rows.vectors.to(matrix.dtype).T @ matrix
-
-
-def _back(rows: Spectrum, matrix: Tensor) -> Tensor:
-    """V_g M."""
-    return matrix if rows.vectors is None else rows.vectors.to(matrix.dtype) @ matrix
-
-
-def _vectors(spectrum: Spectrum, work: torch.dtype) -> Tensor:
-    assert spectrum.vectors is not None
-    return spectrum.vectors.to(work)
 
 
 def _work(weight: Tensor) -> torch.dtype:

@@ -39,6 +39,15 @@ class Spectrum(NamedTuple):
     rest: float = 0.0
 
 
+def truncated(spectrum: Spectrum, rank: int) -> Spectrum:
+    """The largest ``rank`` eigenvalues alone; the others count in the mean of the rest. A diagonal matrix is left."""
+    values, vectors, rest = spectrum
+    if vectors is None or rank >= len(values):
+        return spectrum
+    beyond = float(values[rank:].sum(dtype=torch.float64)) + rest * (len(vectors) - len(values))
+    return Spectrum(values[:rank], vectors[:, :rank].contiguous(), beyond / (len(vectors) - rank))
+
+
 class MomentSum:
     """Streaming Σ x xᵀ of vectors of one size: the full matrix, a sketch of it, or its diagonal.
 

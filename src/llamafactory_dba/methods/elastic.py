@@ -19,8 +19,9 @@ for Overcoming Catastrophic Forgetting", eq. 5. They add it to the loss, where A
 it with the domain's; taking it as a proximal step apart from the optimizer is decoupling as of weight decay in AdamW.
 
 Where a matrix has two terms (tied embeddings) their steps are made one after the other, which is the joint step up to
-the second order in μ. Limits: whole parameters on every rank (one process, or DDP); full and freeze tuning; F is
-measured at the base model and says nothing of what lies far from it.
+the second order in μ; what is logged of each term is from before and after its own step. Limits: whole parameters on
+every rank (one process, or DDP); full and freeze tuning; F is measured at the base model and says nothing of what lies
+far from it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ..core.fisher import Change, restore_diagonal_
-from ..core.kronecker import quadratic_form, restore_
+from ..core.kronecker import restore_
 from ..errors import DBAError
 from .held import Held
 from .holding import HoldingMethod, HoldingWiring
@@ -60,6 +61,7 @@ class ElasticHook:
         total_steps: of the run; the last step is followed by a restoration whatever ``every`` says.
         current_step: optimizer steps made before the one at hand.
         on_restored: gets the record.
+        products: dtype of the factors of products with Kronecker terms (`core.kronecker.restore_`).
     """
 
     def __init__(
@@ -71,9 +73,10 @@ class ElasticHook:
         total_steps: int,
         current_step: Callable[[], int],
         on_restored: Callable[[Restoration], None],
+        products: torch.dtype | None = None,
     ) -> None:
         self.targets, self.strength, self.every, self.total_steps = targets, strength, every, total_steps
-        self.current_step, self.on_restored = current_step, on_restored
+        self.current_step, self.on_restored, self.products = current_step, on_restored, products
         self.pending: list[float] = []  # per group, the sum of learning rates since the last restoration
         self.calls = 0
 
@@ -98,7 +101,7 @@ class ElasticHook:
         for target in self.targets:
             number = group_of.get(id(target.parameter))
             if number is not None:
-                changes.append(restore_target(target, self.strength * self.pending[number]))
+                changes.append(restore_target(target, self.strength * self.pending[number], self.products))
         if not changes:
             raise DBAError(
                 "The optimizer has none of the tensors that are to be restored.",
@@ -113,19 +116,12 @@ class ElasticHook:
         self.on_restored(record)
 
 
-def restore_target(target: Held, strength: float) -> Change:
-    """The proximal step on one tensor, in place; the sum of its terms' quadratic forms before and after."""
+def restore_target(target: Held, strength: float, products: torch.dtype | None = None) -> Change:
+    """The proximal step on one tensor, in place; the sum of its terms' quadratic forms around their own steps."""
     if target.diagonal is not None:
         return restore_diagonal_(target.parameter, *target.diagonal, strength)
-    if len(target.terms) == 1:
-        ((term, start),) = target.terms
-        return restore_(target.parameter, term, start, strength)
-    before = torch.stack([quadratic_form(target.parameter, *item) for item in target.terms]).sum()
-    if strength == 0:
-        return Change(before, before)
-    for term, start in target.terms:
-        restore_(target.parameter, term, start, strength)
-    return Change(before, torch.stack([quadratic_form(target.parameter, *item) for item in target.terms]).sum())
+    changes = [restore_(target.parameter, *item, strength, products=products) for item in target.terms]
+    return Change(*(torch.stack(items).sum() for items in zip(*changes, strict=True)))
 
 
 def _make_hook(arguments: Any, targets: Sequence[Held], wiring: HoldingWiring) -> ElasticHook:
@@ -143,6 +139,7 @@ def _make_hook(arguments: Any, targets: Sequence[Held], wiring: HoldingWiring) -
         total_steps=wiring.total_steps,
         current_step=wiring.current_step,
         on_restored=lambda record: wiring.on_record(record._asdict()),
+        products=wiring.products,
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..anchor.curvature import TensorCurvature
 from ..core.fisher import Product
 from ..core.kronecker import Start, Term, exact_copy, start_of
-from ..core.moments import Spectrum
+from ..core.moments import Spectrum, truncated
 from ..errors import DBAError
 
 
@@ -44,6 +44,8 @@ def make_targets(
     base: Mapping[str, Tensor],
     *,
     keep: str = "device",
+    rank: int | None = None,
+    whole: bool = False,
 ) -> list[Held]:
     """Pairs trainable tensors with their curvature; tensors without one are left out.
 
@@ -53,11 +55,15 @@ def make_targets(
             lacks: they are not held.
         base: the base model's values of these parameters, in the parameters' own dtype; on any device.
         keep: where the base weights are kept: ``device`` or ``host``; ``none`` for Kronecker terms only.
+        rank: of Kronecker terms, directions used per side at most; all that the curvature has by default.
+        whole: of Kronecker terms, whether to keep the base weights also where less is needed (`kronecker.restore_`
+            with ``products``); not with ``none``.
 
     Raises:
         DBAError: ``keep`` is ``none`` and a matrix has a diagonal.
     """
     placed: dict[int, Tensor] = {}
+    shortened: dict[tuple[int, int], Spectrum] = {}
     wholes: dict[str, Tensor] = {}
 
     def place(tensor: Tensor, device: torch.device) -> Tensor:
@@ -66,6 +72,15 @@ def make_targets(
             wide = device.type == "cpu" and tensor.dtype == torch.bfloat16
             placed[id(tensor)] = tensor.to(device, torch.float32 if wide else tensor.dtype)
         return placed[id(tensor)]
+
+    def shorten(term: Term) -> tuple[Spectrum, ...]:
+        sides = []
+        for side in term:
+            key = (id(side.values), id(side.vectors))
+            if key not in shortened:
+                shortened[key] = side if rank is None else truncated(side, rank)
+            sides.append(shortened[key])
+        return tuple(sides)
 
     targets = []
     for name, parameter in parameters.items():
@@ -86,11 +101,14 @@ def make_targets(
             continue
         terms = []
         for term in found.terms:
-            rows, columns = (_placed(side, device, place) for side in term)
+            rows, columns = (_placed(side, device, place) for side in shorten(term))
             if rows.vectors is None and len(rows.values) < len(parameter):
                 added = rows.values.new_zeros(len(parameter) - len(rows.values))
                 rows = rows._replace(values=torch.cat([rows.values, added]))
-            made = start_of(start, Term(rows, columns), whole=keep != "none")
+            if whole and keep != "none":
+                made = Start(whole=exact_copy(start))
+            else:
+                made = start_of(start, Term(rows, columns), whole=keep != "none")
             if made.whole is not None:  # tied embeddings share it
                 made = Start(whole=wholes.setdefault(name, made.whole.to("cpu" if keep == "host" else device)))
             terms.append((Term(rows, columns), made))

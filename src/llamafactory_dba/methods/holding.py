@@ -33,13 +33,15 @@ class HoldingWiring(NamedTuple):
     """What a hook is given.
 
     ``total_steps``: of the run; ``current_step``: made before the one at hand; ``on_record``: gets log lines;
-    ``mean_curvature``: of the anchor (`anchor.curvature.mean_curvature`), 1 without one.
+    ``mean_curvature``: of the anchor (`anchor.curvature.mean_curvature`), 1 without one; ``products``: dtype of the
+    factors of matrix products, that of the work by default.
     """
 
     total_steps: int
     current_step: Callable[[], int]
     on_record: Callable[[dict[str, Any]], None]
     mean_curvature: float = 1.0
+    products: torch.dtype | None = None
 
 
 class HoldingMethod(NamedTuple):

@@ -63,17 +63,19 @@ class HoldingCallback(AttachedCallback[HoldingHook]):
         parameters = trainable_tensors(kwargs["model"])
         anchor = self._match(parameters)
         resumed = state.global_step > 0
+        products = short_products(self.arguments, args, next(iter(parameters.values())))
         base = self._base_values() if resumed else {name: item.detach() for name, item in parameters.items()}
         targets = make_targets(
             even_curvature(parameters) if anchor is None else load_curvature(anchor.folder, anchor.config, parameters),
             parameters,
             {name: base[name].to(item.dtype) for name, item in parameters.items()},
             keep=self.arguments.dba_elastic_base,
+            rank=self.arguments.dba_curvature_rank,
+            whole=products is not None,
         )
         mean = 1.0 if anchor is None else mean_curvature(anchor.folder, anchor.config)
-        hook = self.method.make_hook(
-            self.arguments, targets, HoldingWiring(state.max_steps, lambda: state.global_step, self._record, mean)
-        )
+        wiring = HoldingWiring(state.max_steps, lambda: state.global_step, self._record, mean, products)
+        hook = self.method.make_hook(self.arguments, targets, wiring)
         if resumed:
             hook.pending = read_pending(args, state)
         self.attach(kwargs["optimizer"], hook, targets[0].parameter.device)
@@ -135,7 +137,8 @@ class HoldingCallback(AttachedCallback[HoldingHook]):
         text += "trainable tensors, "
         if anchor is not None:
             curvature = require_curvature(anchor.folder, anchor.config)
-            kind = f"{curvature.kind} (rank {curvature.rank})" if curvature.rank else curvature.kind
+            rank = min(curvature.rank, self.arguments.dba_curvature_rank)
+            kind = f"{curvature.kind} (rank {rank})" if rank else curvature.kind
             text += f"{kind} curvature of {curvature.sequences} sequences, anchor "
             text += f"{read_origin(anchor.folder) or anchor.folder} of {anchor.config.base_model.id} "
         logger.info_rank0(
@@ -155,7 +158,7 @@ class HoldingCallback(AttachedCallback[HoldingHook]):
                 "anchor_on_hub": str(origin) if (origin := read_origin(anchor.folder)) else None,
                 "anchor_base_model": dataclasses.asdict(anchor.config.base_model),
                 "curvature": curvature.kind,
-                "curvature_rank": curvature.rank,
+                "curvature_rank": min(curvature.rank, self.arguments.dba_curvature_rank),
             }
         content |= {
             "anchor_bytes_in_memory": self.bytes_in_memory,
@@ -166,6 +169,17 @@ class HoldingCallback(AttachedCallback[HoldingHook]):
             "total_steps": state.max_steps,
         }
         write_run_file(output, content)
+
+
+def short_products(arguments: Any, args: TrainingArguments, parameter: torch.nn.Parameter) -> torch.dtype | None:
+    """bf16 where products with Kronecker factors are to be made in it; None is the precision of the weights' work."""
+    wanted = arguments.dba_elastic_products
+    if arguments.dba_elastic_base == "none":
+        return None  # W itself would be rounded, not the small difference from W0
+    if wanted == "auto":
+        in_bf16 = args.bf16 or parameter.dtype == torch.bfloat16
+        wanted = "bfloat16" if in_bf16 and parameter.device.type != "cpu" else "float32"
+    return torch.bfloat16 if wanted == "bfloat16" else None
 
 
 def check_match(
