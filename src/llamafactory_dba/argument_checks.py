@@ -59,7 +59,7 @@ def argument_problems(args: Any) -> list[str]:
     if args.dba_elastic_products == "bfloat16" and args.dba_elastic_base == "none":
         problems.append(
             "`dba_elastic_products: bfloat16` rounds the small difference from the base weights, which "
-            "`dba_elastic_base: none` does not keep; set `device` or `host`, or leave `dba_elastic_products` at `auto`."
+            "`dba_elastic_base: none` does not keep; set `device` or `host`, or `dba_elastic_products: auto`."
         )
     if (unknown := variant_problem(args.dba_variant)) is not None:
         problems.append(unknown)
