@@ -6,6 +6,7 @@
     SUITE.BASE.LABEL.S.mean  .std  .n          (S_D, S_G likewise)
     SUITE.BASE.LABEL.TASK                      mean of a general task
     SUITE.BASE.LABEL.loss_general              mean ± std over models, nats per token; loss_domain, loss_text likewise
+    SUITE.BASE.LABEL.step_overhead             mean share of the hooks in % of the rest of a step; .high of a run
     SUITE.BASE.LABEL.delta                     Δ S against the suite's reference ± error over pairs; .mean .se .n
     SUITE.BASE.LABEL.behind                    S of the recommended setting minus this ± error over pairs
     SUITE.BASE.LABEL.behind.mean .se .errors .se_domains .errors_domains .n .wins

@@ -1,9 +1,9 @@
 """docs/results.md from docs/results.template.md and the JSON files: tables as ``{{ SUITE.tables.NAME }}``.
 
-NAME is one of about, methods, recommended, verdict, mixing, domains, skills, matched, losses, cost, rates, missing,
-figures, or ``all``: those of `SECTIONS` with headings; the sweeps, and what stands aside, have ``all`` alone. Where a
-suite was not run yet, each says so with the command, and every other key of it is unknown. Comments of the template
-are notes to whoever writes it; they are left out.
+NAME is one of about, methods, recommended, verdict, mixing, domains, skills, matched, losses, hooks, cost, rates,
+missing, figures, or ``all``: those of `SECTIONS` with headings; the sweeps, and what stands aside, have ``all`` alone.
+Where a suite was not run yet, each says so with the command, and every other key of it is unknown. Comments of the
+template are notes to whoever writes it; they are left out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from llamafactory_dba.compare.suite import Suite
 from llamafactory_dba.errors import DBAError
 
-from . import figures, losses, notes, sweeps, tables
+from . import figures, hooks, losses, notes, sweeps, tables
 from .choice import Choice, choose
 from .facts import facts_of, facts_of_rates
 from .source import ASIDE, RESULTS, ROOT, SOURCES, SWEEPS, Source, find_suite, read_all
@@ -40,6 +40,7 @@ TABLES: dict[str, Callable[[tables.Found], str]] = {
     "skills": tables.skills,
     "matched": tables.matched,
     "losses": losses.table,
+    "hooks": hooks.table,
     "missing": notes.missing,
 }
 OTHERS = ("about", "cost", "rates", "figures")
@@ -76,6 +77,12 @@ SECTIONS = (
         "skills",
         "Accuracy of each general task, over the models whose tasks are known: older files lack them.",
     ),
+    (
+        "Time of the hooks",
+        "hooks",
+        "What the hooks on the optimizer take, in % of the rest of the steps of the same run, over the runs that "
+        "measured it (those of older files did not).",
+    ),
     ("What is missing", "missing", ""),
 )
 
@@ -94,14 +101,18 @@ def all_facts(folder: Path = RESULTS) -> dict[str, Value]:
     for source in SOURCES:
         facts |= {f"{source.name}.tables.{name}": text for name, text in _tables(source, found, folder).items()}
         if source.name in found:
-            facts |= facts_of(found[source.name], source.name) | losses.facts(found[source.name], source.name)
+            facts |= _facts(found[source.name], source.name)
         if source.rates in found:
             facts |= facts_of_rates(_choices(found, source, folder), source.rates)
     for source in ASIDE:
         facts[f"{source.name}.tables.all"] = _aside(source, found, folder)
         if source.name in found:
-            facts |= facts_of(found[source.name], source.name) | losses.facts(found[source.name], source.name)
+            facts |= _facts(found[source.name], source.name)
     return facts | {f"{SWEEPS.name}.tables.all": _sweeps(found, folder)}
+
+
+def _facts(found: tables.Found, name: str) -> dict[str, Value]:
+    return facts_of(found, name) | losses.facts(found, name) | hooks.facts(found, name)
 
 
 def _tables(source: Source, found: Mapping[str, Any], folder: Path) -> dict[str, str]:

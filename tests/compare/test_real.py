@@ -83,6 +83,8 @@ def test_killed_twice_and_finished_by_the_same_command(tmp_path):
     assert len(done(out)) == 6
     found = json.loads((out / "compare.json").read_text(encoding="utf-8"))
     assert [row["state"] for row in found["runs"]] == ["done"] * 4
+    assert all((row["step_overhead"] is not None) == (row["label"] == "dba") for row in found["runs"])
+    assert all(row["step_overhead"] > 0 for row in found["runs"] if row["label"] == "dba")
     assert {entry["label"]: entry["n"] for entry in found["methods"]} == {"direct": 2, "dba": 2}
     assert "<html" in (out / "report.html").read_text(encoding="utf-8")
     assert not list((out / "runs").rglob("*.safetensors"))

@@ -81,6 +81,7 @@ def test_a_method_is_averaged_over_domains_seed_by_seed(found):
     ]
     assert direct["s"]["mean"] == pytest.approx(fmean(s), rel=1e-15)
     assert direct["seconds"]["mean"] == 15.0
+    assert direct["step_overhead"] is None
     assert direct["general"] == {"recall": 45.0}
     dba = of(found["methods"], label="dba")
     # seed 2 lacks a domain: a mean over the other alone would be of something else

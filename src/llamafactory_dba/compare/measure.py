@@ -62,7 +62,7 @@ def measure_run(ask: Ask, out: Path, base_results: Path, about: Mapping[str, Any
     if reason is not None and not finite_weights(out):
         return {"diverged": reason or "the weights are not finite"}
     results = score_model(ask, str(model_of(ask.base, out)), out, _run(ask, about, out), base_results)
-    found = scores_of(results) | {"gauge": gauge_of(out)}
+    found = scores_of(results) | {"gauge": gauge_of(out), "step_overhead": overhead_of(out)}
     if reason is None and all(task.unparsed == task.n for task in results.tasks if task.role != "loss"):
         reason = "no answer at all could be read"
     return found | ({"diverged": reason} if reason else {})
@@ -122,6 +122,14 @@ def gauge_of(out: Path) -> list[list[float]]:
     keys = ("step", "domain_accuracy", "general_accuracy")
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     return [[float(line[key]) for key in keys] for line in lines if all(key in line for key in keys)]
+
+
+def overhead_of(out: Path) -> float | None:
+    """Extra time per step of the optimizer's hooks, as a share of a step without them; None where not measured."""
+    from ..training.record import read_record
+
+    record = read_record(out)
+    return record.cost.get("step_overhead") if record else None
 
 
 def finite_weights(folder: Path) -> bool:

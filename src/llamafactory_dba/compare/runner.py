@@ -215,7 +215,8 @@ class Runner:
         if answer.value is None:
             self._fail(step, answer.error, folder / "measure.log", keep=True)
             return
-        scores = {key: answer.value[key] for key in ("s_d", "s_g", "s", "tasks", "gauge") if key in answer.value}
+        wanted = ("s_d", "s_g", "s", "tasks", "gauge", "step_overhead")
+        scores = {key: answer.value[key] for key in wanted if key in answer.value}
         if "diverged" in answer.value:
             self._diverge(step, folder, answer.value["diverged"], seconds, scores)
         else:

@@ -2,11 +2,11 @@
 
     {"format": "llamafactory-dba/compare", "format_version": 1, "suite": {name, version, title, reference, seeds},
      "runs":        [{base, domain, method, label, setting, seed, hash, state, error, seconds, steps, alpha, s_d,
-                      s_g, s, tasks, gauge, results, taken}],
+                      s_g, s, tasks, gauge, step_overhead, results, taken}],
      "bases":       [{base, domain, s_d, s_g, s, tasks, gauge, results}],
      "cells":       [{base, domain, label, method, setting, n, diverged, missing, s_d, s_g, s}],
-     "methods":     [{base, label, method, setting, domains, n, diverged, missing, s_d, s_g, s, seconds, general,
-                      general_n}],
+     "methods":     [{base, label, method, setting, domains, n, diverged, missing, s_d, s_g, s, seconds,
+                      step_overhead, general, general_n}],
      "differences": [{base, label, reference, mean, se, low, high, p, n, lost}],
      "matched":     [{base, curve, label, mean, se, …, n, without, above, why}],
      "left_out": {method: why}, "failed": [...], "machine": {…}, "versions": {…}, "created": "…"}
@@ -72,6 +72,7 @@ class Row:
     s: float | None = None
     tasks: Mapping[str, Any] = field(default_factory=dict)
     gauge: Sequence[Sequence[float]] = ()
+    step_overhead: float | None = None
     results: str = ""
     hash: str = ""
     taken: str = ""
@@ -129,7 +130,8 @@ def rows_of(plan: Plan, statuses: Mapping[str, Status]) -> list[Row]:
 
 
 def _scores(raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {**{key: raw.get(key) for key in SCORES}, "tasks": raw.get("tasks", {}), "gauge": raw.get("gauge", ())}
+    found = {key: raw.get(key) for key in (*SCORES, "step_overhead")}
+    return {**found, "tasks": raw.get("tasks", {}), "gauge": raw.get("gauge", ())}
 
 
 def cells_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -173,6 +175,7 @@ def methods_of(rows: Sequence[Row], bases: Sequence[str]) -> list[dict[str, Any]
                 entry[key] = _plain(spread([mean for mean in means if mean is not None]))
             seconds = [row.seconds for row in mine if row.seconds is not None]
             entry["seconds"] = _plain(spread(seconds))
+            entry["step_overhead"] = _spread([row for row in mine if row.state == DONE], "step_overhead")
             entry["general"] = _general(mine)
             entry["general_n"] = sum(row.state == DONE and _has_general(row) for row in mine)
             found.append(entry)

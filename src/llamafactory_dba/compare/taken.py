@@ -71,6 +71,7 @@ def _status(run: RunPlan, rows: Sequence[Mapping[str, Any]], source: str) -> Sta
             **{key: first[key] for key in SCORES},
             "tasks": first.get("tasks", {}),
             "gauge": first.get("gauge", []),
+            "step_overhead": first.get("step_overhead"),
         }
         return Status(
             run.hash,
