@@ -22,7 +22,7 @@ Precision: products and sums in fp32 (fp64 for fp64), eigenvalues in fp64, trace
 1e-6 of the largest is rounding.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -109,7 +109,11 @@ def restore_(
             be rounded, and not the small W − W0); fp32 by default (fp64 for a weight in fp64).
     """
     changes = [_step(*piece, strength, products) for piece in _pieces(weight, term, start)]
-    return Change(*(torch.stack(items).sum() for items in zip(*changes, strict=True)))
+    return (
+        changes[0]
+        if len(changes) == 1
+        else Change(*(torch.stack(items).sum() for items in zip(*changes, strict=True)))
+    )
 
 
 def _pieces(weight: Tensor, term: Term, start: Start) -> Iterator[tuple[Tensor, Term, Start]]:
@@ -152,6 +156,10 @@ class _Products(NamedTuple):
         """M V_a."""
         return self._times(matrix, self.columns)
 
+    def left_back(self, matrix: Tensor) -> Tensor:
+        """V_g M; M itself where the rows are diagonal."""
+        return matrix if self.rows is None else self._times(self.rows, matrix)
+
     def left_back_(self, total: Tensor, matrix: Tensor, alpha: float) -> Tensor:
         """Adds α V_g M."""
         return total.add_(matrix, alpha=alpha) if self.rows is None else self._add_(total, self.rows, matrix, alpha)
@@ -191,93 +199,103 @@ def _difference(matrix: Tensor, term: Term, start: Start, times: _Products) -> _
 
 
 def _step(weight: Tensor, term: Term, start: Start, strength: float, products: torch.dtype | None) -> Change:
-    work, (rows, columns) = _work(weight), term
+    work = _work(weight)
     matrix = weight.detach().to(work)  # the weight itself where that is its dtype
     times = _products(term, work, (products or work) if start.whole is not None else work)
-    whole, left, right, both = _difference(matrix, term, start, times)
-    row, column = rows.values.to(work), columns.values.to(work)
-    none = row.new_zeros(1)
-    # of the three outer blocks: curvature, squared lengths, and share of the difference that goes
-    outer = (
-        row * columns.rest if left is not None else none,
-        column * rows.rest if right is not None else none,
-        none + rows.rest * columns.rest if whole is not None else none,
-    )
-    squares = _outer_squares(whole, left, right, both)
-    shares = [shrink(item, strength) for item in outer]
-    before = _half_sum(outer, squares)
-    after = _half_sum(outer, [item * (1 - share).square() for item, share in zip(squares, shares, strict=True)])
-    none_outside = left is None and right is None
-    inside = _shrink_inside_(both, row, column, strength, None if none_outside else shares)
-    change = Change(before + inside.before, after + inside.after)
-    if strength == 0:
-        return change
-    # Each block's own share of the step, written with projections that overlap: D, V_g V_gᵀ D, D V_a V_aᵀ, and both
-    core, (left_share, right_share, outside) = both, shares
-    if whole is not None:
-        matrix.sub_(whole.mul_(outside))
-    if right is not None:
-        right.mul_(right_share - outside)
-    if left is not None:
-        times.left_back_(matrix, times.right_back_(left.mul_((left_share - outside).unsqueeze(1)), core, 1), -1)
-    else:
-        right = times.left_back_(matrix.new_zeros(len(matrix), len(column)) if right is None else right, core, 1)
-    if right is not None:
-        times.right_back_(matrix, right, -1)
-    if weight.dtype != work:
-        weight.copy_(matrix)
+    difference = _difference(matrix, term, start, times)
+    outer = None if difference.left is None and difference.right is None else _outer(difference, term, strength)
+    inside = _shrink_inside_(difference.both, term, strength, outer)
+    change = inside if outer is None else Change(outer.before + inside.before, outer.after + inside.after)
+    if strength > 0:
+        _take_(matrix, difference, outer, times)
+        if weight.dtype != work:
+            weight.copy_(matrix)
     return change
 
 
-def _shrink_inside_(
-    both: Tensor, row: Tensor, column: Tensor, strength: float, shares: Sequence[Tensor] | None
-) -> Change:
-    """Replaces V_gᵀ D V_a by what is to be taken of it, less what the outer blocks' steps take of it (``shares``).
+class _Outer(NamedTuple):
+    """Of the blocks beyond the rows' or the columns' directions: ½ Σ F d² before and after, and what is to be taken of
+    V_gᵀ D (r_g, 1), of D V_a (1, r_a), and of D (a number); 0 where that block is not known.
+    """
+
+    before: Tensor
+    after: Tensor
+    left: Tensor | float
+    right: Tensor | float
+    whole: Tensor | float
+
+
+def _outer(difference: _Difference, term: Term, strength: float) -> _Outer:
+    whole, left, right, both = difference
+    curvature, squares = [], []
+    if left is not None:
+        curvature.append(term.rows.values.to(both.dtype) * term.columns.rest)
+        squares.append((_squares(left, 1) - _squares(both, 1)).clamp_min_(0))
+    if right is not None:
+        curvature.append(term.columns.values.to(both.dtype) * term.rows.rest)
+        squares.append((_squares(right, 0) - _squares(both, 0)).clamp_min_(0))
+    if whole is not None:
+        curvature.append(both.new_full((1,), term.rows.rest * term.columns.rest))
+        inside = torch.stack([_squares(both, (0, 1)), *(item.sum() for item in squares)]).sum()
+        squares.append((_squares(whole, (0, 1)) - inside).clamp_min_(0).reshape(1))
+    values, lengths = torch.cat(curvature), torch.cat(squares)
+    shares = shrink(values, strength)
+    before = _dot(values, lengths) / 2
+    after = _dot(values, lengths * (1 - shares).square()) / 2
+    parts = list(shares.split([len(item) for item in curvature]))
+    return _Outer(
+        before,
+        after,
+        0.0 if left is None else parts.pop(0).unsqueeze(1),
+        0.0 if right is None else parts.pop(0).unsqueeze(0),
+        0.0 if whole is None else parts.pop(0),
+    )
+
+
+def _shrink_inside_(both: Tensor, term: Term, strength: float, outer: _Outer | None) -> Change:
+    """Replaces V_gᵀ D V_a by what is to be taken of it, less what the outer blocks' steps take of it.
 
     A few rows at a time: of a small model, memory costs more than arithmetic.
     """
-    before = torch.zeros((), dtype=torch.float64, device=both.device)
-    after = before.clone()
+    row, column = term.rows.values.to(both.dtype).unsqueeze(1), term.columns.values.to(both.dtype)
+    before, after = [], []
     for part in _row_blocks(both):
         values = both[part]
-        curvature = row[part].unsqueeze(1) * column
+        curvature = row[part] * column
         kept = (curvature * strength).add_(1).reciprocal_().mul_(values)  # 1 / (1 + μF), also for μF = Inf
-        after += _dot(curvature * kept, kept) / 2
-        before += _dot(curvature.mul_(values), values) / 2
-        if shares is not None:
-            left, right, outside = shares
-            kept.addcmul_(values, (left[part] if len(left) == len(row) else left).unsqueeze(1) + (right - outside))
+        after.append(_dot(curvature * kept, kept))
+        before.append(_dot(curvature.mul_(values), values))
+        if outer is not None:
+            left = outer.left if isinstance(outer.left, float) else outer.left[part]
+            kept.addcmul_(values, left + outer.right - outer.whole)
         values.sub_(kept)
-    return Change(before, after)
+    return Change(torch.stack(before).sum() / 2, torch.stack(after).sum() / 2)
 
 
-def _outer_squares(
-    whole: Tensor | None, left: Tensor | None, right: Tensor | None, both: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Squared lengths of D beyond the columns' directions (r_g,), beyond the rows' (r_a,), and beyond both (1,)."""
-    none = both.new_zeros(1)
+def _take_(matrix: Tensor, difference: _Difference, outer: _Outer | None, times: _Products) -> None:
+    """Each block's own share of the step, by projections that overlap: of D, V_g V_gᵀ D, D V_a V_aᵀ, and of both."""
+    whole, left, right, core = difference
+    if outer is None:
+        times.right_back_(matrix, times.left_back(core), -1)
+        return
+    if whole is not None:
+        matrix.sub_(whole.mul_(outer.whole))
+    if right is not None:
+        right.mul_(outer.right - outer.whole)
+    if left is not None:
+        times.left_back_(matrix, times.right_back_(left.mul_(outer.left - outer.whole), core, 1), -1)
+    else:
+        times.left_back_(right, core, 1)
+    if right is not None:
+        times.right_back_(matrix, right, -1)
 
-    def beyond(matrix: Tensor | None, dim: int) -> Tensor:
-        return none if matrix is None else (_squares(matrix, dim) - _squares(both, dim)).clamp_min(0)
 
-    first, second = beyond(left, 1), beyond(right, 0)
-    if whole is None:
-        return first, second, none
-    inside = _squares(both, 1).sum() + first.sum() + second.sum()
-    return first, second, (_squares(whole, 1).sum() - inside).clamp_min(0).reshape(1)
-
-
-def _squares(matrix: Tensor, dim: int) -> Tensor:
+def _squares(matrix: Tensor, dim: int | tuple[int, int]) -> Tensor:
     return torch.linalg.vector_norm(matrix, dim=dim).square()
 
 
 def _dot(first: Tensor, second: Tensor) -> Tensor:
     return torch.dot(first.reshape(-1), second.reshape(-1)).double()
-
-
-def _half_sum(curvature: Sequence[Tensor], squares: Sequence[Tensor]) -> Tensor:
-    pairs = zip(curvature, squares, strict=True)
-    return torch.stack([(c * q).sum(dtype=torch.float64) for c, q in pairs]).sum() / 2
 
 
 def _work(weight: Tensor) -> torch.dtype:
