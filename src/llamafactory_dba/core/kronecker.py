@@ -18,8 +18,8 @@ as in probabilistic PCA). The rest matters: without it nothing holds the weights
 as anywhere (docs/elastic.md). There are four blocks, then: both sides within the r directions (of W0 only V_gᵀ W0 V_a
 is needed), one of them (V_gᵀ W0 and W0 V_a), or none (W0 itself, and left out where that is not kept).
 
-Precision: products and sums in fp32 (fp64 for fp64), eigenvalues in fp64, traces in fp64. An eigenvalue below about
-1e-6 of the largest is rounding.
+Precision: products and sums in fp32 (fp64 for fp64), or products of factors in bf16 where that is asked for, eigenvalues
+in fp64, traces in fp64. An eigenvalue below about 1e-6 of the largest is rounding.
 """
 
 from collections.abc import Iterator
@@ -109,11 +109,9 @@ def restore_(
             be rounded, and not the small W − W0); fp32 by default (fp64 for a weight in fp64).
     """
     changes = [_step(*piece, strength, products) for piece in _pieces(weight, term, start)]
-    return (
-        changes[0]
-        if len(changes) == 1
-        else Change(*(torch.stack(items).sum() for items in zip(*changes, strict=True)))
-    )
+    if len(changes) == 1:
+        return changes[0]
+    return Change(*(torch.stack(items).sum() for items in zip(*changes, strict=True)))
 
 
 def _pieces(weight: Tensor, term: Term, start: Start) -> Iterator[tuple[Tensor, Term, Start]]:
