@@ -18,8 +18,8 @@ as in probabilistic PCA). The rest matters: without it nothing holds the weights
 as anywhere (docs/elastic.md). There are four blocks, then: both sides within the r directions (of W0 only V_gᵀ W0 V_a
 is needed), one of them (V_gᵀ W0 and W0 V_a), or none (W0 itself, and left out where that is not kept).
 
-Precision: products and sums in fp32 (fp64 for fp64), or products of factors in bf16 where that is asked for, eigenvalues
-in fp64, traces in fp64. An eigenvalue below about 1e-6 of the largest is rounding.
+Precision: products and sums in fp32 (fp64 for fp64), or products of factors in bf16 where that is asked for;
+eigenvalues and traces in fp64. An eigenvalue below about 1e-6 of the largest is rounding.
 """
 
 from collections.abc import Iterator
