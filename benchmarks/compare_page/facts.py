@@ -16,6 +16,7 @@
     SUITE.BASE.LABEL.matched CURVE             S_G minus the curve's at the same S_D ± error over pairs; .mean .se .n
     SUITE.METHOD.KEY                           of a rates suite: the chosen value; .end: low, high or inside
     SUITE.METHOD.KEY.S                         its mean S, the method's other keys being its own
+    SUITE.METHOD.KEY=VALUE.S                   likewise of each value of the grid
     SUITE.tables.NAME                          tables, see `page.py`
 
 BASE is "all" for all base models together.
@@ -79,10 +80,15 @@ def facts_of_rates(choices: Sequence[Choice], name: str) -> dict[str, Value]:
                 facts |= dict.fromkeys((where, f"{where}.end", f"{where}.S"))
                 continue
             value = choice.keys[axis.key]
-            facts[where] = f"{value:g}" if is_number(value) else str(value)
+            facts[where] = _name(value)
             facts[f"{where}.end"] = axis.end_of(value) or "inside"
             facts[f"{where}.S"] = next(item.s for item in axis.grid if item.value == value)
+            facts |= {f"{where}={_name(item.value)}.S": item.s for item in axis.grid}
     return facts
+
+
+def _name(value: Any) -> str:
+    return f"{value:g}" if is_number(value) else str(value)
 
 
 def _method(found: Mapping[str, Any], start: str, base: str, entry: Mapping[str, Any]) -> dict[str, Value]:
