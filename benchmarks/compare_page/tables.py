@@ -127,9 +127,13 @@ def _gain_row(item: Gain) -> list[str]:
 
 
 def verdict(found: Found) -> str:
-    """Whether the recommended setting beats those that it must, by more than two standard errors of both kinds."""
+    """Whether the recommended setting beats those that it must, by more than two standard errors of both kinds.
+
+    Its variants (``RECOMMENDED_…``) have a column each, on all base models.
+    """
     bases = bases_of(found)[::-1]  # all of them first: that is what the verdict is on
     labels = [entry["label"] for entry in found["methods"] if entry["base"] == bases[0] and is_plain(entry)]
+    variants = [label for label in labels if label.startswith(f"{RECOMMENDED}_")]
     rows = []
     single = False
     for rival in RIVALS:
@@ -140,8 +144,10 @@ def verdict(found: Found) -> str:
                 {True: "yes", False: "no", None: "no error known"}[items[0].beaten] if items[0] else _why(found, label)
             )
             single |= items[0] is not None and items[0].clusters == 1
-            rows.append([f"`{label}`", word, *(_verdict(item) for item in items)])
-    table = left(markdown(["against", "beaten", *(title_of(base) for base in bases)], rows), 2)
+            others = [gain(found, bases[0], variant, label) for variant in variants]
+            rows.append([f"`{label}`", word, *(_verdict(item) for item in (*items, *others))])
+    head = ["against", "beaten", *(title_of(base) for base in bases), *(f"`{variant}`" for variant in variants)]
+    table = left(markdown(head, rows), 2)
     return f"{table}\n\nOne domain: by pairs alone." if single else table
 
 

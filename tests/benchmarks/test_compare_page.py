@@ -105,6 +105,17 @@ def test_tables_show_the_sums(found):
     assert not re.search(r"\b(nan|None|inf)\b", everything)
 
 
+def test_variants_of_the_recommended_setting_have_a_column(found):
+    variant = f"{RECOMMENDED}_64"
+    runs = [run | {"label": variant, "s": run["s"] - 1} for run in found["runs"] if run["label"] == RECOMMENDED]
+    methods = [entry | {"label": variant} for entry in found["methods"] if entry["label"] == RECOMMENDED]
+    text = tables.verdict({**found, "runs": found["runs"] + runs, "methods": found["methods"] + methods})
+    head, row = (line.split(" | ") for line in text.splitlines() if "against" in line or "`direct`" in line)
+    assert head[-1] == f"`{variant}` |"
+    all_bases, mine = (float(row[place].split()[0]) for place in (2, -1))
+    assert mine == pytest.approx(all_bases - 1, abs=0.011)  # two decimals each
+
+
 def test_what_is_missing_is_said(found, source):
     text = notes.missing(found)
     assert "- in part: `lora` (2 of 12 missing)" in text
