@@ -226,6 +226,8 @@ def test_the_page_says_how_rates_were_chosen_and_whether_the_suite_took_them(tmp
     facts = facts_of_rates(choices, "micro_rates")
     assert facts["micro_rates.direct.learning_rate"] == "0.0003"
     assert facts["micro_rates.direct.learning_rate.end"] == "low"
+    chosen = facts["micro_rates.direct.learning_rate"]
+    assert facts[f"micro_rates.direct.learning_rate={chosen}.S"] == facts["micro_rates.direct.learning_rate.S"]
     # four equal numbers
     assert facts["micro_rates.direct.learning_rate.S"] == pytest.approx(80.0, rel=1e-14)
     assert facts["micro_rates.lora.learning_rate"] is None
