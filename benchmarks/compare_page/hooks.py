@@ -5,35 +5,38 @@ from __future__ import annotations
 from typing import Any
 
 from .source import bases_of
-from .tables import Found, by_base, markdown, name_of, plain
+from .tables import Found, markdown, name_of
 from .template import Value
 
 
 def table(found: Found) -> str:
-    """A row per method whose runs measured it, in % of the rest of a step: mean and range; empty without any."""
+    """A row per label whose runs measured it, in % of the rest of a step: mean and range; empty without any.
 
-    def one(base: str) -> str:
-        rows = []
-        for entry in plain(found, base):
-            values = _percent(found, base, entry["label"])
-            if values:
-                mean = sum(values) / len(values)
-                spread = f"{min(values):.1f}–{max(values):.1f}"
-                rows.append([name_of(entry["label"]), f"{mean:.1f}", spread, str(len(values))])
-        return markdown(["method", "% of the rest", "range", "runs"], rows) if rows else ""
-
-    return by_base(found, one)
+    Over all base models of the suite, the longest first.
+    """
+    base = bases_of(found)[-1]
+    shares = {entry["label"]: _percent(found, base, entry["label"]) for entry in found["methods"]}
+    rows = [
+        [name_of(label), f"{_mean(values):.1f}", f"{min(values):.1f}–{max(values):.1f}", str(len(values))]
+        for label, values in sorted(shares.items(), key=lambda item: -_mean(item[1]))
+        if values
+    ]
+    return markdown(["method", "% of the rest", "range", "runs"], rows) if rows else ""
 
 
 def facts(found: Found, name: str) -> dict[str, Value]:
     """``SUITE.BASE.LABEL.step_overhead``, in %; ``.high`` is the highest of a run."""
     values: dict[str, Value] = {}
     for base in bases_of(found):
-        for entry in plain(found, base):
-            mine = _percent(found, base, entry["label"])
-            where = f"{name}.{base}.{entry['label']}.step_overhead"
-            values |= {where: sum(mine) / len(mine), f"{where}.high": max(mine)} if mine else {}
+        for label in {entry["label"] for entry in found["methods"]}:
+            mine = _percent(found, base, label)
+            where = f"{name}.{base}.{label}.step_overhead"
+            values |= {where: _mean(mine), f"{where}.high": max(mine)} if mine else {}
     return values
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
 
 
 def _percent(found: Found, base: str, label: str) -> list[float]:

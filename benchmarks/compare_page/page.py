@@ -44,6 +44,10 @@ TABLES: dict[str, Callable[[tables.Found], str]] = {
     "missing": notes.missing,
 }
 OTHERS = ("about", "cost", "rates", "figures")
+HOOKS = (
+    "What the hooks on the optimizer take, in % of the rest of the steps of the same run, over the runs that measured "
+    "it (those of older files did not)."
+)
 # heading, table, what has to be known to read it
 SECTIONS = (
     ("Scores", "methods", "Sorted by S. ± is the standard deviation over seeds; Δ has its standard error over pairs."),
@@ -80,8 +84,7 @@ SECTIONS = (
     (
         "Time of the hooks",
         "hooks",
-        "What the hooks on the optimizer take, in % of the rest of the steps of the same run, over the runs that "
-        "measured it (those of older files did not).",
+        HOOKS,
     ),
     ("What is missing", "missing", ""),
 )
@@ -158,6 +161,8 @@ def _aside(source: Source, found: Mapping[str, Any], folder: Path) -> str:
     suite = _suite(found, source, folder)
     if suite is not None and suite.sweeps:
         parts.append(notes.rates(choose(mine, suite), mine, source.file, suite))
+    if table := hooks.table(mine):
+        parts += [f"Time of the hooks: {HOOKS[0].lower()}{HOOKS[1:]}", table]
     return "\n\n".join(parts)
 
 

@@ -50,7 +50,14 @@ SOURCES = (Source("micro", "micro_rates"), Source("real_small", "real_small_rate
 SWEEPS = Source("micro_sweeps")
 # one question each: scores, differences, and the grid where the suite has one; no figure
 ASIDE = tuple(
-    Source(name) for name in ("micro_galore", "micro_embeddings", "real_small_embeddings", "real_small_galore")
+    Source(name)
+    for name in (
+        "micro_galore",
+        "micro_embeddings",
+        "micro_kronecker",
+        "real_small_embeddings",
+        "real_small_galore",
+    )
 )
 
 
