@@ -42,6 +42,7 @@ from llamafactory_dba.training.hooks import Settings, StepHook, Target, attach
 # hidden, feed-forward, layers, heads, key/value heads, vocabulary
 SHAPES = {
     "tiny": (64, 192, 2, 2, 2, 256),
+    "4m": (256, 704, 4, 4, 2, 6000),  # the base model of docs/real_small.md
     "13m": (384, 1152, 6, 6, 6, 4096),
     "29m": (512, 1536, 8, 8, 8, 4096),
     "1b": (2048, 6144, 20, 16, 8, 32768),

@@ -9,13 +9,17 @@ from .tables import Found, markdown, name_of
 from .template import Value
 
 
+FREE = ("strength", "learning_rate")  # ends of keys whose value takes no time
+
+
 def table(found: Found) -> str:
     """A row per label whose runs measured it, in % of the rest of a step: mean and range; empty without any.
 
     Over all base models of the suite, the longest first.
     """
     base = bases_of(found)[-1]
-    shares = {entry["label"]: _percent(found, base, entry["label"]) for entry in found["methods"]}
+    labels = [e["label"] for e in found["methods"] if not any(key.endswith(FREE) for key in e["setting"])]
+    shares = {label: _percent(found, base, label) for label in labels}
     rows = [
         [name_of(label), f"{_mean(values):.1f}", f"{min(values):.1f}–{max(values):.1f}", str(len(values))]
         for label, values in sorted(shares.items(), key=lambda item: -_mean(item[1]))

@@ -200,8 +200,3 @@ def _blocks(
         begin = base[part].to(weight.device, work)
         fresh = begin.data_ptr() != base[part].data_ptr()
         yield part, wide, torch.sub(wide, begin, out=begin) if fresh else wide - begin, values
-
-
-def shrink(curvature: Tensor, strength: float) -> Tensor:
-    """μl / (1 + μl), without Inf / Inf for a huge μ; 0 where l = 0."""
-    return 1 / (1 + 1 / (strength * curvature))

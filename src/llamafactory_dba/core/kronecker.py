@@ -22,18 +22,18 @@ Precision: products and sums in fp32 (fp64 for fp64), or products of factors in 
 eigenvalues and traces in fp64. An eigenvalue below about 1e-6 of the largest is rounding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .fisher import Change, shrink
+from .fisher import Change
 from .moments import Spectrum
 
 
 # numbers of a matrix that are restored at a time where rows do not mix
-BLOCK = 2**17  # on a CPU: 512 KiB in fp32, so that what is made of them stays in its cache
+BLOCK = 2**18  # on a CPU: 1 MiB in fp32, so that what is made of them stays in its cache
 DEVICE_BLOCK = 2**24
 
 
@@ -108,26 +108,41 @@ def restore_(
         products: dtype of the factors of matrix products, where ``start`` is the whole of W0 (elsewhere W itself would
             be rounded, and not the small W − W0); fp32 by default (fp64 for a weight in fp64).
     """
-    changes = [_step(*piece, strength, products) for piece in _pieces(weight, term, start)]
-    if len(changes) == 1:
-        return changes[0]
-    return Change(*(torch.stack(items).sum() for items in zip(*changes, strict=True)))
+    return restore_each_(weight, [(term, start)], strength, products=products)
 
 
-def _pieces(weight: Tensor, term: Term, start: Start) -> Iterator[tuple[Tensor, Term, Start]]:
+@torch.no_grad()
+def restore_each_(
+    weight: Tensor, terms: Sequence[tuple[Term, Start]], strength: float, *, products: torch.dtype | None = None
+) -> Change:
+    """`restore_` of several terms of one matrix, one after the other.
+
+    Returns:
+        The sum over terms of the quadratic form before and after the term's own step.
+    """
+    forms = _Forms([], [])
+    for part in _parts(weight, terms):
+        for term, start in terms:
+            _step(weight, term, start, strength, products, part, forms)
+    return Change(*(torch.stack(items).double().sum() / 2 for items in forms))
+
+
+def _parts(weight: Tensor, terms: Sequence[tuple[Term, Start]]) -> Iterator[slice | None]:
     """Some rows at a time where they do not mix, so that a vocabulary needs no copies of its size; else everything."""
-    if term.rows.vectors is not None:
-        yield weight, term, start
-        return
-    for part in _row_blocks(weight):
-        rows = term.rows._replace(values=term.rows.values[part])
-        yield weight[part], Term(rows, term.columns), Start(*(None if item is None else item[part] for item in start))
+    return iter([None]) if any(term.rows.vectors is not None for term, _ in terms) else _row_blocks(weight)
 
 
 def _row_blocks(matrix: Tensor) -> Iterator[slice]:
     step = max(1, (BLOCK if matrix.device.type == "cpu" else DEVICE_BLOCK) // max(1, matrix.shape[1]))
     for first in range(0, len(matrix), step):
         yield slice(first, first + step)
+
+
+class _Forms(NamedTuple):
+    """Σ F d² of parts of a matrix before and after its step, in the dtype of the work: added up at the end."""
+
+    before: list[Tensor]
+    after: list[Tensor]
 
 
 class _Difference(NamedTuple):
@@ -196,34 +211,42 @@ def _difference(matrix: Tensor, term: Term, start: Start, times: _Products) -> _
     return _Difference(None, left, right, times.right(left) if left is not None else times.left(right))
 
 
-def _step(weight: Tensor, term: Term, start: Start, strength: float, products: torch.dtype | None) -> Change:
+def _step(
+    weight: Tensor,
+    term: Term,
+    start: Start,
+    strength: float,
+    products: torch.dtype | None,
+    part: slice | None,
+    forms: _Forms,
+) -> None:
+    if part is not None:
+        weight, start = weight[part], Start(*(None if item is None else item[part] for item in start))
+        term = term._replace(rows=term.rows._replace(values=term.rows.values[part]))
     work = _work(weight)
     matrix = weight.detach().to(work)  # the weight itself where that is its dtype
     times = _products(term, work, (products or work) if start.whole is not None else work)
     difference = _difference(matrix, term, start, times)
-    outer = None if difference.left is None and difference.right is None else _outer(difference, term, strength)
-    inside = _shrink_inside_(difference.both, term, strength, outer)
-    change = inside if outer is None else Change(outer.before + inside.before, outer.after + inside.after)
+    known = difference.left is not None or difference.right is not None
+    outer = _outer(difference, term, strength, forms) if known else None
+    _shrink_inside_(difference.both, term, strength, outer, forms)
     if strength > 0:
         _take_(matrix, difference, outer, times)
         if weight.dtype != work:
             weight.copy_(matrix)
-    return change
 
 
 class _Outer(NamedTuple):
-    """Of the blocks beyond the rows' or the columns' directions: ½ Σ F d² before and after, and what is to be taken of
-    V_gᵀ D (r_g, 1), of D V_a (1, r_a), and of D (a number); 0 where that block is not known.
+    """Of the blocks beyond the rows' or the columns' directions: what is to be taken of V_gᵀ D (r_g, 1), of D V_a
+    (1, r_a), and of D (1,); 0 where that block is not known.
     """
 
-    before: Tensor
-    after: Tensor
     left: Tensor | float
     right: Tensor | float
     whole: Tensor | float
 
 
-def _outer(difference: _Difference, term: Term, strength: float) -> _Outer:
+def _outer(difference: _Difference, term: Term, strength: float, forms: _Forms) -> _Outer:
     whole, left, right, both = difference
     curvature, squares = [], []
     if left is not None:
@@ -237,37 +260,33 @@ def _outer(difference: _Difference, term: Term, strength: float) -> _Outer:
         inside = torch.stack([_squares(both, (0, 1)), *(item.sum() for item in squares)]).sum()
         squares.append((_squares(whole, (0, 1)) - inside).clamp_min_(0).reshape(1))
     values, lengths = torch.cat(curvature), torch.cat(squares)
-    shares = shrink(values, strength)
-    before = _dot(values, lengths) / 2
-    after = _dot(values, lengths * (1 - shares).square()) / 2
-    parts = list(shares.split([len(item) for item in curvature]))
+    kept = (values * strength).add_(1).reciprocal_()
+    forms.before.append(torch.dot(values, lengths))
+    forms.after.append(torch.dot(values, lengths.mul_(kept).mul_(kept)))
+    parts = list(kept.neg_().add_(1).split([len(item) for item in curvature]))
     return _Outer(
-        before,
-        after,
         0.0 if left is None else parts.pop(0).unsqueeze(1),
         0.0 if right is None else parts.pop(0).unsqueeze(0),
         0.0 if whole is None else parts.pop(0),
     )
 
 
-def _shrink_inside_(both: Tensor, term: Term, strength: float, outer: _Outer | None) -> Change:
+def _shrink_inside_(both: Tensor, term: Term, strength: float, outer: _Outer | None, forms: _Forms) -> None:
     """Replaces V_gᵀ D V_a by what is to be taken of it, less what the outer blocks' steps take of it.
 
     A few rows at a time: of a small model, memory costs more than arithmetic.
     """
     row, column = term.rows.values.to(both.dtype).unsqueeze(1), term.columns.values.to(both.dtype)
-    before, after = [], []
     for part in _row_blocks(both):
         values = both[part]
         curvature = row[part] * column
         kept = (curvature * strength).add_(1).reciprocal_().mul_(values)  # 1 / (1 + μF), also for μF = Inf
-        after.append(_dot(curvature * kept, kept))
-        before.append(_dot(curvature.mul_(values), values))
+        forms.after.append(_dot(curvature * kept, kept))
+        forms.before.append(_dot(curvature.mul_(values), values))
         if outer is not None:
             left = outer.left if isinstance(outer.left, float) else outer.left[part]
             kept.addcmul_(values, left + outer.right - outer.whole)
         values.sub_(kept)
-    return Change(torch.stack(before).sum() / 2, torch.stack(after).sum() / 2)
 
 
 def _take_(matrix: Tensor, difference: _Difference, outer: _Outer | None, times: _Products) -> None:
@@ -276,8 +295,11 @@ def _take_(matrix: Tensor, difference: _Difference, outer: _Outer | None, times:
     if outer is None:
         times.right_back_(matrix, times.left_back(core), -1)
         return
+    if times.rows is None and left is not None:  # it is D itself
+        times.right_back_(matrix, core, -1).addcmul_(left, outer.left, value=-1)
+        return
     if whole is not None:
-        matrix.sub_(whole.mul_(outer.whole))
+        matrix.addcmul_(whole, outer.whole, value=-1)
     if right is not None:
         right.mul_(outer.right - outer.whole)
     if left is not None:
@@ -293,7 +315,7 @@ def _squares(matrix: Tensor, dim: int | tuple[int, int]) -> Tensor:
 
 
 def _dot(first: Tensor, second: Tensor) -> Tensor:
-    return torch.dot(first.reshape(-1), second.reshape(-1)).double()
+    return torch.dot(first.reshape(-1), second.reshape(-1))
 
 
 def _work(weight: Tensor) -> torch.dtype:

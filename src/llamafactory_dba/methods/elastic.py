@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ..core.fisher import Change, restore_diagonal_
-from ..core.kronecker import restore_
+from ..core.kronecker import restore_each_
 from ..errors import DBAError
 from .held import Held
 from .holding import HoldingMethod, HoldingWiring
@@ -120,8 +120,7 @@ def restore_target(target: Held, strength: float, products: torch.dtype | None =
     """The proximal step on one tensor, in place; the sum of its terms' quadratic forms around their own steps."""
     if target.diagonal is not None:
         return restore_diagonal_(target.parameter, *target.diagonal, strength)
-    changes = [restore_(target.parameter, *item, strength, products=products) for item in target.terms]
-    return Change(*(torch.stack(items).sum() for items in zip(*changes, strict=True)))
+    return restore_each_(target.parameter, target.terms, strength, products=products)
 
 
 def _make_hook(arguments: Any, targets: Sequence[Held], wiring: HoldingWiring) -> ElasticHook:
