@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import resource
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -39,8 +40,8 @@ def machine(
 def command() -> str:
     """The command line of this process; of absolute paths only the last part, for the rest says nothing elsewhere."""
     script, *words = sys.argv
-    return " ".join(
-        [f"python benchmarks/{Path(script).name}", *(Path(w).name if Path(w).is_absolute() else w for w in words)]
+    return shlex.join(
+        ["python", f"benchmarks/{Path(script).name}", *(Path(w).name if Path(w).is_absolute() else w for w in words)]
     )
 
 

@@ -3,7 +3,8 @@
     python benchmarks/overhead.py                    # CPU, some minutes; writes results/overhead_cpu.json
     python benchmarks/overhead.py --anchor           # the anchor run; writes results/overhead_anchor_cpu.json
     python benchmarks/overhead.py --elastic          # elastic restoration; writes results/overhead_elastic_cpu.json
-    python benchmarks/overhead.py --elastic --kronecker --every 16    # writes results/overhead_kronecker_cpu.json
+    python benchmarks/overhead.py --elastic --kronecker               # writes results/overhead_kronecker_cpu.json
+    python benchmarks/overhead.py --elastic --kronecker --params 4m --tokens 700 --autocast    # as docs/real_small.md
     python benchmarks/overhead.py --device cuda --dtype bfloat16 --params 1b --tokens 8192 --rank 512
 
 One randomly initialised Qwen3-shaped model takes forward, backward and AdamW steps on random tokens. Two kinds of step
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import RESULTS, machine, peak_of_this_process, write
+from measure import RESULTS, command, machine, peak_of_this_process, write
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from llamafactory_dba.anchor.curvature import TensorCurvature
@@ -73,7 +74,7 @@ def main() -> None:
         "benchmark": "anchor run against direct fine-tuning"
         if args.anchor
         else f"{elastic_name(args) if args.elastic else 'DBA'} step against plain step",
-        "command": "python benchmarks/overhead.py " + " ".join(sys.argv[1:]),
+        "command": command(),
         "machine": machine(args.device, ("torch", "transformers", "llamafactory-dba")),
         "shape": bench.describe(),
         "pairs": args.pairs,
@@ -110,6 +111,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--autocast", action="store_true", help="forward and backward in bf16, as with `bf16: true`")
     parser.add_argument("--params", choices=tuple(SHAPES), default="13m", help="size of the model")
     parser.add_argument("--tokens", type=int, default=1088, help="per step")
     parser.add_argument("--rank", type=int, default=32)
@@ -123,18 +125,24 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--directions", type=int, default=DBAArguments().dba_curvature_rank, help="of a Kronecker factor, at most"
     )
+    parser.add_argument(
+        "--products", choices=("float32", "bfloat16"), default="float32", help="with Kronecker factors"
+    )
     parser.add_argument("--every", type=int, default=4, help="elastic: steps from one restoration to the next")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.kronecker and not args.elastic:
         parser.error("--kronecker is a kind of --elastic")
+    if args.products != "float32" and not args.kronecker:
+        parser.error("--products is of --kronecker")
     return args
 
 
 def elastic_name(args: argparse.Namespace) -> str:
     """Of the setting that is measured, as far as it is not the default."""
     kind = "Kronecker factors" + (f" of rank {args.directions}" if args.directions != 512 else "")
+    kind += f", products in {args.products}" if args.products != "float32" else ""
     parts = ([kind] if args.kronecker else []) + ([f"every {args.every}"] if args.every != 4 else [])
     return f"elastic ({', '.join(parts)})" if parts else "elastic"
 
@@ -169,6 +177,11 @@ class Bench:
         self._mean: RunningMean | None = None
 
     @property
+    def products(self) -> torch.dtype | None:
+        """Of the restoration; None: fp32."""
+        return torch.bfloat16 if self.args.products == "bfloat16" else None
+
+    @property
     def targets(self) -> list[Target]:
         """Random factors of the rank asked for, made when first needed: they are part of the memory measured."""
         if not self._targets:
@@ -183,7 +196,7 @@ class Bench:
             curvature = even_curvature(self.named)
             if self.args.kronecker:
                 curvature |= {name: self._kronecker(name, p) for name, p in self.named.items() if p.dim() == 2}
-            self._held = make_targets(curvature, self.named, base)
+            self._held = make_targets(curvature, self.named, base, whole=self.products is not None)
         return self._held
 
     @property
@@ -217,7 +230,9 @@ class Bench:
     def backward(self) -> None:
         """Gradients of a language model's loss."""
         self.optimizer.zero_grad()
-        self.model(input_ids=self.tokens, labels=self.tokens).loss.backward()
+        with torch.autocast(self.args.device, torch.bfloat16, enabled=self.args.autocast):
+            loss = self.model(input_ids=self.tokens, labels=self.tokens).loss
+        loss.backward()
 
     def update(self) -> None:
         """A training step; a DBA step is the same with hooks on the optimizer."""
@@ -262,6 +277,7 @@ class Bench:
                 total_steps=1000,
                 current_step=lambda: made,
                 on_restored=lambda record: None,
+                products=self.products,
             )
             remove = attach(self.optimizer, hook).remove
         for made in range(self.args.every):  # noqa: B007  read by the hook
@@ -316,17 +332,20 @@ class Bench:
         rank = {} if args.elastic else {"rank": args.rank}  # row and column sums have none
         if args.kronecker:
             rank = {"rank": args.directions}
-        return {"parameters": numbers, **shape, "tokens": args.tokens, **rank, "dtype": args.dtype}
+        return {"parameters": numbers, **shape, "tokens": args.tokens, **rank, "dtype": self._dtype_name()}
+
+    def _dtype_name(self) -> str:
+        return f"{self.args.dtype}, bf16 autocast" if self.args.autocast else str(self.args.dtype)
 
 
 def peak_in_a_process(args: argparse.Namespace, kind: str) -> int:
-    command = [sys.executable, __file__, "--peak", kind, "--threads", str(torch.get_num_threads())]
-    command += [f"--{name}" for name in ("elastic", "kronecker") if getattr(args, name)]
-    for name in ("device", "dtype", "params", "tokens", "rank", "seed", "every", "directions"):
-        command += [f"--{name}", str(getattr(args, name))]
+    words = [sys.executable, __file__, "--peak", kind, "--threads", str(torch.get_num_threads())]
+    words += [f"--{name}" for name in ("elastic", "kronecker", "autocast") if getattr(args, name)]
+    for name in ("device", "dtype", "params", "tokens", "rank", "seed", "every", "directions", "products"):
+        words += [f"--{name}", str(getattr(args, name))]
     # memory that is freed goes back to the system at once, or the peak would depend on how the heap is fragmented
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-    output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    output = subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout
     return int(output.split()[-1])
 
 

@@ -18,6 +18,10 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "overhead.py"
         ([], ("plain", "dba")),
         (["--anchor"], ("direct", "anchor")),
         (["--elastic", "--kronecker", "--every", "2"], ("plain", "elastic")),
+        (
+            ["--elastic", "--kronecker", "--directions", "8", "--products", "bfloat16", "--autocast"],
+            ("plain", "elastic"),
+        ),
     ],
 )
 def test_overhead_script(tmp_path, options, kinds):
