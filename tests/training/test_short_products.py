@@ -1,4 +1,4 @@
-"""When products with Kronecker factors are made in bf16: where the training is in bf16 and not on a CPU, unless told."""
+"""When products with Kronecker factors are made in bf16: where training is in bf16 and not on a CPU, unless told."""
 
 from types import SimpleNamespace
 
