@@ -129,23 +129,26 @@ def _gain_row(item: Gain) -> list[str]:
 def verdict(found: Found) -> str:
     """Whether the recommended setting beats those that it must, by more than two standard errors of both kinds.
 
-    Its variants (``RECOMMENDED_…``) have a column each, on all base models.
+    Its variants (``RECOMMENDED_…``) have a column each, on all base models; a rival that the suite also runs at other
+    values has a row for each.
     """
     bases = bases_of(found)[::-1]  # all of them first: that is what the verdict is on
     labels = [entry["label"] for entry in found["methods"] if entry["base"] == bases[0] and is_plain(entry)]
+    others = [entry["label"] for entry in found["methods"] if entry["base"] == bases[0] and not is_plain(entry)]
     variants = [label for label in labels if label.startswith(f"{RECOMMENDED}_")]
     rows = []
     single = False
     for rival in RIVALS:
-        mine = [rival, *(["elastic_diagonal"] if rival == "ewc" and "elastic_diagonal" in labels else [])]
+        mine = [rival, *(label for label in others if label.startswith(f"{rival} ["))]
+        mine += ["elastic_diagonal"] if rival == "ewc" and "elastic_diagonal" in labels else []
         for label in mine:
             items = [gain(found, base, RECOMMENDED, label) for base in bases]
             word = (
                 {True: "yes", False: "no", None: "no error known"}[items[0].beaten] if items[0] else _why(found, label)
             )
             single |= items[0] is not None and items[0].clusters == 1
-            others = [gain(found, bases[0], variant, label) for variant in variants]
-            rows.append([f"`{label}`", word, *(_verdict(item) for item in (*items, *others))])
+            items += [gain(found, bases[0], variant, label) for variant in variants]
+            rows.append([f"`{label}`", word, *(_verdict(item) for item in items)])
     head = ["against", "beaten", *(title_of(base) for base in bases), *(f"`{variant}`" for variant in variants)]
     table = left(markdown(head, rows), 2)
     return f"{table}\n\nOne domain: by pairs alone." if single else table

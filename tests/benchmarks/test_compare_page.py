@@ -110,10 +110,21 @@ def test_variants_of_the_recommended_setting_have_a_column(found):
     runs = [run | {"label": variant, "s": run["s"] - 1} for run in found["runs"] if run["label"] == RECOMMENDED]
     methods = [entry | {"label": variant} for entry in found["methods"] if entry["label"] == RECOMMENDED]
     text = tables.verdict({**found, "runs": found["runs"] + runs, "methods": found["methods"] + methods})
+    assert "[learning_rate" not in text
     head, row = (line.split(" | ") for line in text.splitlines() if "against" in line or "`direct`" in line)
     assert head[-1] == f"`{variant}` |"
     all_bases, mine = (float(row[place].split()[0]) for place in (2, -1))
     assert mine == pytest.approx(all_bases - 1, abs=0.011)  # two decimals each
+
+
+def test_a_rival_at_another_value_has_a_row(found):
+    label = "direct [learning_rate=0.1]"
+    setting = {"learning_rate": 0.1}
+    runs = [run | {"label": label, "setting": setting} for run in found["runs"] if run["label"] == "direct"]
+    methods = [e | {"label": label, "setting": setting} for e in found["methods"] if e["label"] == "direct"]
+    text = tables.verdict({**found, "runs": found["runs"] + runs, "methods": found["methods"] + methods})
+    first, second = (line for line in text.splitlines() if line.startswith("| `direct"))
+    assert first.replace("`direct`", f"`{label}`") == second
 
 
 def test_what_is_missing_is_said(found, source):
