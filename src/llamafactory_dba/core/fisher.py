@@ -181,6 +181,14 @@ def _rows(tensor: Tensor) -> Tensor:
     return tensor.view(1, -1) if tensor.dim() < 2 else tensor.view(-1, tensor.shape[-1])
 
 
+def brought(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A tensor on another device in another dtype: moved first, then converted.
+
+    In one call torch would convert on the host, slowly, and move the wider numbers.
+    """
+    return tensor.to(device, non_blocking=True).to(dtype)
+
+
 def _blocks(
     weight: Tensor, curvature: Tensor | Product, start: Tensor, block: int
 ) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
@@ -194,9 +202,9 @@ def _blocks(
         values = (
             curvature.rows[part].to(work).unsqueeze(1) * curvature.columns.to(work)
             if isinstance(curvature, Product)
-            else dense[part].to(weight.device, work)  # type: ignore[index]
+            else brought(dense[part], weight.device, work)  # type: ignore[index]
         )
         wide = matrix[part].to(work)
-        begin = base[part].to(weight.device, work)
+        begin = brought(base[part], weight.device, work)
         fresh = begin.data_ptr() != base[part].data_ptr()
         yield part, wide, torch.sub(wide, begin, out=begin) if fresh else wide - begin, values

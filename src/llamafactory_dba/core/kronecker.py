@@ -28,7 +28,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .fisher import Change
+from .fisher import Change, brought
 from .moments import Spectrum
 
 
@@ -198,7 +198,7 @@ def _products(term: Term, work: torch.dtype, dtype: torch.dtype) -> _Products:
 
 def _difference(matrix: Tensor, term: Term, start: Start, times: _Products) -> _Difference:
     if start.whole is not None:
-        whole = matrix - start.whole.to(matrix.device, matrix.dtype)
+        whole = matrix - brought(start.whole, matrix.device, matrix.dtype)
         left = times.left(whole)
         right = times.right(whole) if term.rows.rest > 0 else None
         if term.columns.rest > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -110,7 +111,7 @@ def make_targets(
             else:
                 made = start_of(start, Term(rows, columns), whole=keep != "none")
             if made.whole is not None:  # tied embeddings share it
-                made = Start(whole=wholes.setdefault(name, made.whole.to("cpu" if keep == "host" else device)))
+                made = Start(whole=wholes.setdefault(name, _to_host(made.whole) if keep == "host" else made.whole))
             terms.append((Term(rows, columns), made))
         targets.append(Held(name, parameter, tuple(terms), None))
     return targets
@@ -118,7 +119,16 @@ def make_targets(
 
 def _kept(start: Tensor, keep: str) -> Tensor:
     """A copy in bf16 where that is exact, as it is for a model that was stored so."""
-    return exact_copy(start).to("cpu" if keep == "host" and start.dim() > 1 else start.device)
+    return _to_host(exact_copy(start)) if keep == "host" and start.dim() > 1 else exact_copy(start)
+
+
+def _to_host(tensor: Tensor) -> Tensor:
+    """On the CPU, in memory that a GPU reads directly, where there is enough of that."""
+    host = tensor.to("cpu")
+    if tensor.device.type == "cuda":
+        with contextlib.suppress(RuntimeError):
+            return host.pin_memory()
+    return host
 
 
 def _placed_diagonal(diagonal: Tensor | Product, parameter: nn.Parameter) -> Tensor | Product:
