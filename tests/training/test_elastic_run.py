@@ -13,7 +13,7 @@ from llamafactory_dba.anchor.curvature import load_curvature, mean_curvature
 from llamafactory_dba.errors import AnchorError, DBAError
 
 
-ELASTIC = {"dba_variant": "elastic", "dba_elastic_every": 4}
+ELASTIC = {"dba_variant": "elastic", "dba_elastic_every": 4, "dba_elastic_strength": 1.0e4}
 
 
 @pytest.fixture(scope="module")
