@@ -86,8 +86,11 @@ def test_round_trip_and_offline_afterwards(hub, run, mine, tmp_path):
 
 
 def press_ctrl_c(process):
-    """Again if nothing happens: an interrupt that arrives within a destructor or a callback of C is lost in Python."""
-    for wait in (5, 10, 15, 200):
+    """Again if nothing happens: an interrupt that arrives within a destructor or a callback of C is lost in Python.
+
+    Not soon: on a busy machine a second one would come while the first is being cleaned up after.
+    """
+    for wait in (30, 60, 200):
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=wait)
