@@ -86,11 +86,13 @@ def test_round_trip_and_offline_afterwards(hub, run, mine, tmp_path):
 
 
 def press_ctrl_c(process):
-    """Again if nothing happens: an interrupt that arrives within a destructor or a callback of C is lost in Python.
+    """Again and again if nothing happens.
 
-    Not soon: on a busy machine a second one would come while the first is being cleaned up after.
+    An interrupt within a destructor or a callback of C is lost in Python; and where the transfer, which is held, runs
+    in a thread, each wait for that thread takes one: the pool's own, and those at the interpreter's exit. Not soon,
+    since on a busy machine the second would come while the first is being cleaned up after.
     """
-    for wait in (30, 60, 200):
+    for wait in (10, 10, 10, 20, 20, 20, 100):
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=wait)
