@@ -88,9 +88,9 @@ def test_round_trip_and_offline_afterwards(hub, run, mine, tmp_path):
 def press_ctrl_c(process):
     """Again and again if nothing happens.
 
-    An interrupt within a destructor or a callback of C is lost in Python; and where the transfer, which is held, runs
-    in a thread, each wait for that thread takes one: the pool's own, and those at the interpreter's exit. Not soon,
-    since on a busy machine the second would come while the first is being cleaned up after.
+    An interrupt within a destructor or a callback of C is lost in Python. Three were not always enough for a push on a
+    busy machine; why is not known (a transfer in a thread, which every wait for it takes one to leave, would be a
+    reason). Not soon, since the second would come while the first is being cleaned up after.
     """
     for wait in (10, 10, 10, 20, 20, 20, 100):
         process.send_signal(signal.SIGINT)

@@ -184,9 +184,10 @@ def _rows(tensor: Tensor) -> Tensor:
 def brought(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     """A tensor on another device in another dtype: moved first, then converted.
 
-    In one call torch would convert on the host, slowly, and move the wider numbers.
+    In one call torch would convert on the host, slowly, and move the wider numbers. Towards the host it waits: what is
+    read there before the copy has ended is not defined.
     """
-    return tensor.to(device, non_blocking=True).to(dtype)
+    return tensor.to(device, non_blocking=device.type != "cpu").to(dtype)
 
 
 def _blocks(

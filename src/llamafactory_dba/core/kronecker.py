@@ -174,8 +174,9 @@ class _Products(NamedTuple):
         return matrix if self.rows is None else self._times(self.rows, matrix)
 
     def left_back_(self, total: Tensor, matrix: Tensor, alpha: float) -> Tensor:
-        """Adds α V_g M."""
-        return total.add_(matrix, alpha=alpha) if self.rows is None else self._add_(total, self.rows, matrix, alpha)
+        """Adds α V_g M; not for diagonal rows."""
+        assert self.rows is not None
+        return self._add_(total, self.rows, matrix, alpha)
 
     def right_back_(self, total: Tensor, matrix: Tensor, alpha: float) -> Tensor:
         """Adds α M V_aᵀ."""
