@@ -19,7 +19,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 .PHONY: help demo test test-slow test-gpu test-browser style quality docs benchmarks real-small clean
 
 help:
-	@echo "make demo        install, then anchor -> DBA fine-tuning -> before/after table on a small offline world (CPU)"
+	@echo "make demo        install, then anchor -> DBA and elastic -> before/after table on a small offline world (CPU)"
 	@echo "make test        install, then the fast tests"
 	@echo "make test-slow   the slow tests and those that start several processes"
 	@echo "make test-gpu    the tests that need a CUDA device"

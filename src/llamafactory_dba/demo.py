@@ -1,4 +1,4 @@
-"""``make demo``: anchor, direct fine-tuning, annealing alone and DBA on one micro-world domain, on CPU, then a table.
+"""``make demo``: anchor, direct fine-tuning, annealing alone, DBA and `elastic` on one micro-world domain, on CPU.
 
 Every run is the stock ``llamafactory-cli train`` on a recipe of ``examples/micro``; only the model, the domain, the
 seed and the output folder are overridden. Run it from the repository root.
@@ -25,7 +25,14 @@ from llamafactory_dba.errors import DBAError
 
 
 RECIPES = Path("examples/micro")
-METHODS = {"direct": "direct fine-tuning", "annealing": "annealing alone", "dba": "DBA"}
+METHODS = {
+    "direct": "direct fine-tuning",
+    "annealing": "annealing alone",
+    "dba": "DBA",
+    "elastic": "elastic (not of the paper)",
+}
+ANCHOR_FILES = {"dba": "anchor.safetensors", "elastic": "curvature.safetensors"}
+"""What a method reads of the anchor, which one pass over the general data makes for both."""
 EPOCHS = {"finance": 3, "medicine": 12, "law": 8, "news": 8}
 """Epochs of every method on a domain: what direct fine-tuning needs to learn it (3 in the recipes, for finance)."""
 
@@ -106,11 +113,6 @@ def evaluate(model: Path, domain: str, output: Path) -> dict[str, Any]:
     return scores
 
 
-def folder_bytes(folder: Path, pattern: str = "*.safetensors") -> int:
-    """Bytes of the tensors of an anchor folder."""
-    return sum(path.stat().st_size for path in folder.glob(pattern))
-
-
 def as_record(name: str, scores: dict[str, Any], domain: str, base: dict[str, Any] | None) -> dict[str, Any]:
     """One line of the results: scores of a model and, where there is a base, the differences from it."""
     from llamafactory_dba.evaluation.scores import joint_score
@@ -182,8 +184,8 @@ def run_demo(base: str, domain: str, seed: int, out: Path) -> dict[str, Any]:
     common = [f"model_name_or_path={model}", f"seed={seed}", "overwrite_output_dir=true"]
     anchor = out / "anchor"
 
-    _say("anchor: mean gradient of the general data")
-    anchor_cost = train(RECIPES / "anchor.yaml", [*common, f"output_dir={anchor}"], out / "anchor.log")
+    _say("anchor: mean gradient and curvature of the general data")
+    anchor_cost = train(RECIPES / "anchor_curvature.yaml", [*common, f"output_dir={anchor}"], out / "anchor.log")
     _say("base model: scores")
     base_record = as_record(f"base ({base})", evaluate(model, domain, out / "base.json"), domain, None)
     records = [base_record]
@@ -195,11 +197,13 @@ def run_demo(base: str, domain: str, seed: int, out: Path) -> dict[str, Any]:
         _say(f"{title}: train and score")
         overrides = [*common, f"dataset=micro_{domain}_train", f"output_dir={out / method}"]
         overrides.append(f"num_train_epochs={EPOCHS[domain]}")
-        if method == "dba":
+        if method in ANCHOR_FILES:
             overrides.append(f"dba_anchor_path={anchor}")
         cost = train(RECIPES / f"{method}.yaml", overrides, out / f"{method}.log")
         record = as_record(title, evaluate(out / method, domain, out / f"{method}.json"), domain, base_record)
         record.update(seconds=cost.seconds, peak_memory_bytes=cost.peak_memory_bytes)
+        if method in ANCHOR_FILES:
+            record["anchor_bytes"] = (anchor / ANCHOR_FILES[method]).stat().st_size
         records.append(record)
         save_results(out, method, base, domain, seed=seed, cost=cost, **about)
 
@@ -214,7 +218,7 @@ def run_demo(base: str, domain: str, seed: int, out: Path) -> dict[str, Any]:
         "anchor": {
             "seconds": anchor_cost.seconds,
             "peak_memory_bytes": anchor_cost.peak_memory_bytes,
-            "bytes": folder_bytes(anchor),
+            "bytes": sum(path.stat().st_size for path in anchor.glob("*.safetensors")),
         },
         "seconds_total": time.perf_counter() - started,
         **about,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from llamafactory_dba.demo import METHODS, as_record
+from llamafactory_dba.demo import ANCHOR_FILES, METHODS, as_record
 from llamafactory_dba.reporting.demo import plot, table
 
 
@@ -30,6 +30,9 @@ def test_recipes_differ_only_where_they_say_so() -> None:
     assert differing("annealing", "dba") == dba_keys | {"learning_rate"} | OUTPUT
     assert differing("direct", "dba") == dba_keys | RATE | OUTPUT
     assert differing("dba_twin", "dba") == dba_keys | OUTPUT
+    elastic_keys = {key for key in load("elastic") if key.startswith("dba_")} - {"dba_record"} | {"use_dba"}
+    assert differing("direct", "elastic") == elastic_keys | RATE - {"learning_rate"} | OUTPUT
+    assert differing("anchor", "anchor_curvature") == {"dba_anchor_curvature", "dba_curvature_kind"} | OUTPUT
     assert load("dba")["dba_anchor_path"] == load("anchor")["output_dir"]
     assert load("dba")["dba_svd_rank"] == load("anchor")["dba_svd_rank"]
     assert load("dba")["dba_anchor_dataset"] == load("anchor")["dataset"]
@@ -48,9 +51,10 @@ def scores(domain: int, general: int) -> dict[str, Any]:
 def results() -> dict[str, Any]:
     base = as_record("base", scores(40, 80), "finance", None)
     records = [base]
-    for title in METHODS.values():
+    for method, title in METHODS.items():
         record = as_record(title, scores(80, 60), "finance", base)
-        records.append(record | {"seconds": 1.5, "peak_memory_bytes": 10**9})
+        read = {"anchor_bytes": 6789} if method in ANCHOR_FILES else {}
+        records.append(record | read | {"seconds": 1.5, "peak_memory_bytes": 10**9})
     return {
         "base": "micro-instruct",
         "domain": "finance",
@@ -75,5 +79,7 @@ def test_table_and_plot(results: dict[str, Any], tmp_path: Path) -> None:
     assert "| base | 40.0 | 80.0 | 80.0 | 80.0 | 53.3 |  |  |  |" in text
     assert "+40.0 | -20.0 |" in text
     assert "12,345" in text
+    assert "| annealing alone | 1.5 | 1000 | 0 |" in text
+    assert text.count("| 6,789 |") == 2
     plot(results, tmp_path / "plot.png")
     assert 1000 < (tmp_path / "plot.png").stat().st_size < 200_000

@@ -31,7 +31,7 @@ def table(results: dict[str, Any]) -> str:
     ]
     lines += [
         f"| {run['name']} | {run['seconds']:.1f} | {run['peak_memory_bytes'] / 1e6:.0f} | "
-        f"{anchor['bytes'] if run['name'] == 'DBA' else 0:,} | {run['unparsed_domain']}, {run['unparsed_general']} |"
+        f"{run.get('anchor_bytes', 0):,} | {run['unparsed_domain']}, {run['unparsed_general']} |"
         for run in runs
     ]
     lines += ["", f"{results['seconds_total']:.0f} s in total, with the program starts and the evaluations.", ""]
