@@ -91,3 +91,10 @@ def test_the_licence_is_complete(root):
     text = (root / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License" in text[:200]
     assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_every_suite_is_listed(root):
+    page = (root / "docs" / "compare.md").read_text(encoding="utf-8")
+    table = page[page.index("## The suites that come with it") :]
+    there = {path.name for path in (root / "examples" / "compare").glob("*.yaml")}
+    assert set(re.findall(r"`([\w.]+\.yaml)`", table)) == there
