@@ -7,7 +7,16 @@ import reference
 import torch
 
 from llamafactory_dba.core import kronecker
-from llamafactory_dba.core.kronecker import Start, Term, quadratic_form, restore_, start_of
+from llamafactory_dba.core.kronecker import (
+    Start,
+    Term,
+    layout,
+    quadratic_form,
+    restore_,
+    restore_each_,
+    stacked,
+    start_of,
+)
 from llamafactory_dba.core.moments import (
     MomentSum,
     Spectrum,
@@ -139,6 +148,39 @@ def test_short_products_without_the_base_are_not_short():
     restore_(one, f, start, 2.0)
     restore_(two, f, start, 2.0, products=torch.bfloat16)
     assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("products", [None, torch.bfloat16])
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("kind, rows_rank, columns_rank", [case for case in CASES if case[0] == "kronecker"])
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1e6])
+def test_a_stack_is_each_of_its_matrices(kind, rows_rank, columns_rank, whole, products, strength):
+    terms = [Term(spectrum(M, rows_rank, i, 0.1 * i), spectrum(N, columns_rank, i + 9, 0.2 * i)) for i in (1, 2, 3)]
+    bases = [random(M, N, seed=20 + i) for i in range(3)]
+    starts = [start_of(base, f, whole=whole) for base, f in zip(bases, terms, strict=True)]
+    weights = [random(M, N, seed=30 + i) for i in range(3)]
+    together = torch.stack(weights)
+    found = restore_each_(together, [stacked(list(zip(terms, starts, strict=True)))], strength, products=products)
+    changes = [restore_(w, f, s, strength, products=products) for w, f, s in zip(weights, terms, starts, strict=True)]
+    torch.testing.assert_close(together, torch.stack(weights), rtol=0, atol=1e-12)
+    for total, parts in zip(found, zip(*changes, strict=True), strict=True):
+        # what a strong step leaves is a difference of sums of some tens
+        assert float(total) == pytest.approx(sum(float(part) for part in parts), rel=1e-10, abs=1e-13)
+
+
+def test_what_may_be_stacked():
+    f, base = term("kronecker", 2, 3), random(M, N)
+    start = start_of(base, f, whole=True)
+    assert layout(f, start) == layout(term("kronecker", 2, 3), start_of(random(M, N, seed=1), f, whole=True))
+    others = [
+        (f, start_of(base, f, whole=False)),
+        (term("kronecker", 2, 4), start),
+        (Term(f.rows._replace(rest=0.0), f.columns), start),
+        (Term(f.rows._replace(values=f.rows.values.float()), f.columns), start),
+    ]
+    assert len({layout(f, start), *(layout(*other) for other in others)}) == 1 + len(others)
+    vocabulary = term("rows", M, 3)
+    assert layout(vocabulary, start_of(base, vocabulary, whole=True)) is None
 
 
 def test_truncation_keeps_the_trace():

@@ -22,7 +22,8 @@ Precision: products and sums in fp32 (fp64 for fp64), or products of factors in 
 eigenvalues and traces in fp64. An eigenvalue below about 1e-6 of the largest is rounding.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from types import EllipsisType
 from typing import NamedTuple
 
 import torch
@@ -38,7 +39,10 @@ DEVICE_BLOCK = 2**24
 
 
 class Term(NamedTuple):
-    """F of one matrix (m, n) as ``rows`` ⊗ ``columns``; all constants are in the values of ``rows``."""
+    """F of one matrix (m, n) as ``rows`` ⊗ ``columns``; all constants are in the values of ``rows``.
+
+    Of b matrices together (`stacked`) values are (b, r), vectors (b, m, r) and rest (b, 1), or 0 where none has one.
+    """
 
     rows: Spectrum
     columns: Spectrum
@@ -58,6 +62,35 @@ class Start(NamedTuple):
     both: Tensor | None = None
     left: Tensor | None = None
     right: Tensor | None = None
+
+
+def layout(term: Term, start: Start) -> tuple[object, ...] | None:
+    """What has to be equal between matrices that are to be `stacked`; None of a vocabulary, which is not."""
+    if term.rows.vectors is None:
+        return None
+    tensors = (*term.rows[:2], *term.columns[:2], *start)
+    shapes = (None if item is None else (item.shape, item.dtype, item.device) for item in tensors)
+    return (term.rows.rest > 0, term.columns.rest > 0, *shapes)
+
+
+def stacked(
+    parts: Sequence[tuple[Term, Start]], stack: Callable[[Sequence[Tensor]], Tensor] = torch.stack
+) -> tuple[Term, Start]:
+    """Term and start of b matrices of one `layout`, for `restore_each_` of all of them as (b, m, n).
+
+    Args:
+        parts: b of them.
+        stack: makes one tensor of b; of a caller who keeps what it has stacked before.
+    """
+    terms, starts = zip(*parts, strict=True)
+    term = Term(*(_stacked_side(sides, stack) for sides in zip(*terms, strict=True)))
+    return term, Start(*(None if items[0] is None else stack(items) for items in zip(*starts, strict=True)))
+
+
+def _stacked_side(sides: Sequence[Spectrum], stack: Callable[[Sequence[Tensor]], Tensor]) -> Spectrum:
+    vectors = stack([side.vectors for side in sides if side.vectors is not None])
+    rest = vectors.new_tensor([[side.rest] for side in sides], dtype=torch.float64) if sides[0].rest > 0 else 0.0
+    return Spectrum(stack([side.values for side in sides]), vectors, rest)
 
 
 @torch.no_grad()
@@ -101,9 +134,9 @@ def restore_(
     """The proximal step, in place.
 
     Args:
-        weight: W (m, n).
-        term: F.
-        start: from `start_of` W0.
+        weight: W (m, n), or several (b, m, n).
+        term: F, `stacked` for several.
+        start: from `start_of` W0, `stacked` for several.
         strength: μ ≥ 0; at 0 nothing is written.
         products: dtype of the factors of matrix products, where ``start`` is the whole of W0 (elsewhere W itself would
             be rounded, and not the small W − W0); fp32 by default (fp64 for a weight in fp64).
@@ -127,12 +160,15 @@ def restore_each_(
     return Change(*(torch.stack(items).double().sum() / 2 for items in forms))
 
 
-def _parts(weight: Tensor, terms: Sequence[tuple[Term, Start]]) -> Iterator[slice | None]:
+def _parts(weight: Tensor, terms: Sequence[tuple[Term, Start]]) -> Iterator[slice | EllipsisType | None]:
     """Some rows at a time where they do not mix, so that a vocabulary needs no copies of its size; else everything."""
     return iter([None]) if any(term.rows.vectors is not None for term, _ in terms) else _row_blocks(weight)
 
 
-def _row_blocks(matrix: Tensor) -> Iterator[slice]:
+def _row_blocks(matrix: Tensor) -> Iterator[slice | EllipsisType]:
+    if matrix.dim() > 2:
+        yield ...
+        return
     step = max(1, (BLOCK if matrix.device.type == "cpu" else DEVICE_BLOCK) // max(1, matrix.shape[1]))
     for first in range(0, len(matrix), step):
         yield slice(first, first + step)
@@ -163,7 +199,7 @@ class _Products(NamedTuple):
 
     def left(self, matrix: Tensor) -> Tensor:
         """V_gᵀ M; M itself where the rows are diagonal."""
-        return matrix if self.rows is None else self._times(self.rows.T, matrix)
+        return matrix if self.rows is None else self._times(self.rows.mT, matrix)
 
     def right(self, matrix: Tensor) -> Tensor:
         """M V_a."""
@@ -180,14 +216,14 @@ class _Products(NamedTuple):
 
     def right_back_(self, total: Tensor, matrix: Tensor, alpha: float) -> Tensor:
         """Adds α M V_aᵀ."""
-        return self._add_(total, matrix, self.columns.T, alpha)
+        return self._add_(total, matrix, self.columns.mT, alpha)
 
     def _times(self, first: Tensor, second: Tensor) -> Tensor:
         return (first.to(self.columns.dtype) @ second.to(self.columns.dtype)).to(self.work)
 
     def _add_(self, total: Tensor, first: Tensor, second: Tensor, alpha: float) -> Tensor:
         if self.columns.dtype == self.work:
-            return total.addmm_(first, second, alpha=alpha)
+            return (total.addmm_ if total.dim() == 2 else total.baddbmm_)(first, second, alpha=alpha)
         return total.add_(self._times(first, second), alpha=alpha)
 
 
@@ -201,8 +237,8 @@ def _difference(matrix: Tensor, term: Term, start: Start, times: _Products) -> _
     if start.whole is not None:
         whole = matrix - brought(start.whole, matrix.device, matrix.dtype)
         left = times.left(whole)
-        right = times.right(whole) if term.rows.rest > 0 else None
-        if term.columns.rest > 0:
+        right = times.right(whole) if _has_rest(term.rows) else None
+        if _has_rest(term.columns):
             return _Difference(whole if right is not None else None, left, right, times.right(left))
         return _Difference(None, None, right, times.right(left) if right is None else times.left(right))
     if start.both is not None:
@@ -218,7 +254,7 @@ def _step(
     start: Start,
     strength: float,
     products: torch.dtype | None,
-    part: slice | None,
+    part: slice | EllipsisType | None,
     forms: _Forms,
 ) -> None:
     if part is not None:
@@ -239,7 +275,7 @@ def _step(
 
 class _Outer(NamedTuple):
     """Of the blocks beyond the rows' or the columns' directions: what is to be taken of V_gᵀ D (r_g, 1), of D V_a
-    (1, r_a), and of D (1,); 0 where that block is not known.
+    (1, r_a), and of D (1, 1), each (b, ...) of several; 0 where that block is not known.
     """
 
     left: Tensor | float
@@ -251,25 +287,34 @@ def _outer(difference: _Difference, term: Term, strength: float, forms: _Forms) 
     whole, left, right, both = difference
     curvature, squares = [], []
     if left is not None:
-        curvature.append(term.rows.values.to(both.dtype) * term.columns.rest)
-        squares.append((_squares(left, 1) - _squares(both, 1)).clamp_min_(0))
+        curvature.append(term.rows.values.to(both.dtype) * _rest(term.columns, both))
+        squares.append((_squares(left, -1) - _squares(both, -1)).clamp_min_(0))
     if right is not None:
-        curvature.append(term.columns.values.to(both.dtype) * term.rows.rest)
-        squares.append((_squares(right, 0) - _squares(both, 0)).clamp_min_(0))
+        curvature.append(term.columns.values.to(both.dtype) * _rest(term.rows, both))
+        squares.append((_squares(right, -2) - _squares(both, -2)).clamp_min_(0))
     if whole is not None:
-        curvature.append(both.new_full((1,), term.rows.rest * term.columns.rest))
-        inside = torch.stack([_squares(both, (0, 1)), *(item.sum() for item in squares)]).sum()
-        squares.append((_squares(whole, (0, 1)) - inside).clamp_min_(0).reshape(1))
-    values, lengths = torch.cat(curvature), torch.cat(squares)
+        product = term.rows.rest * term.columns.rest
+        curvature.append(product.to(both.dtype) if isinstance(product, Tensor) else both.new_full((1,), product))
+        inside = torch.stack([_squares(both, (-2, -1)), *(item.sum(-1) for item in squares)]).sum(0)
+        squares.append((_squares(whole, (-2, -1)) - inside).clamp_min_(0).unsqueeze(-1))
+    values, lengths = torch.cat(curvature, -1), torch.cat(squares, -1)
     kept = (values * strength).add_(1).reciprocal_()
-    forms.before.append(torch.dot(values, lengths))
-    forms.after.append(torch.dot(values, lengths.mul_(kept).mul_(kept)))
-    parts = list(kept.neg_().add_(1).split([len(item) for item in curvature]))
+    forms.before.append(_dot(values, lengths))
+    forms.after.append(_dot(values, lengths.mul_(kept).mul_(kept)))
+    parts = list(kept.neg_().add_(1).split([item.shape[-1] for item in curvature], -1))
     return _Outer(
-        0.0 if left is None else parts.pop(0).unsqueeze(1),
-        0.0 if right is None else parts.pop(0).unsqueeze(0),
-        0.0 if whole is None else parts.pop(0),
+        0.0 if left is None else parts.pop(0).unsqueeze(-1),
+        0.0 if right is None else parts.pop(0).unsqueeze(-2),
+        0.0 if whole is None else parts.pop(0).unsqueeze(-1),
     )
+
+
+def _has_rest(side: Spectrum) -> bool:
+    return isinstance(side.rest, Tensor) or side.rest > 0
+
+
+def _rest(side: Spectrum, like: Tensor) -> Tensor | float:
+    return side.rest.to(like.dtype) if isinstance(side.rest, Tensor) else side.rest
 
 
 def _shrink_inside_(both: Tensor, term: Term, strength: float, outer: _Outer | None, forms: _Forms) -> None:
@@ -277,7 +322,7 @@ def _shrink_inside_(both: Tensor, term: Term, strength: float, outer: _Outer | N
 
     A few rows at a time: of a small model, memory costs more than arithmetic.
     """
-    row, column = term.rows.values.to(both.dtype).unsqueeze(1), term.columns.values.to(both.dtype)
+    row, column = term.rows.values.to(both.dtype).unsqueeze(-1), term.columns.values.to(both.dtype).unsqueeze(-2)
     for part in _row_blocks(both):
         values = both[part]
         curvature = row[part] * column

@@ -31,12 +31,13 @@ class Spectrum(NamedTuple):
     Attributes:
         values: (r,) ≥ 0, falling; all n values of a diagonal matrix, in order.
         vectors: (n, r), orthonormal columns; None for a diagonal matrix.
-        rest: eigenvalue of all directions beyond these, the mean of what was cut off; 0 where r = n.
+        rest: eigenvalue of all directions beyond these, the mean of what was cut off; 0 where r = n. A tensor only of
+            several matrices together (`kronecker.stacked`).
     """
 
     values: Tensor
     vectors: Tensor | None
-    rest: float = 0.0
+    rest: float | Tensor = 0.0
 
 
 def truncated(spectrum: Spectrum, rank: int) -> Spectrum:

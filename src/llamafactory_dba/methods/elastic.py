@@ -31,11 +31,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..core.fisher import Change, restore_diagonal_
-from ..core.kronecker import restore_each_
 from ..errors import DBAError
 from .held import Held
 from .holding import HoldingMethod, HoldingWiring
+from .together import Alone, Row, Stack, together
 
 
 class Restoration(NamedTuple):
@@ -55,7 +54,7 @@ class ElasticHook:
     """Post-hook of one optimizer, for `training.hooks.attach`.
 
     Args:
-        targets: what to restore.
+        targets: what to restore; not kept once the first restoration has put small ones together.
         strength: times the sum of learning rates gives μ, so it is in the unit of 1/F; 0 only measures.
         every: optimizer steps between restorations.
         total_steps: of the run; the last step is followed by a restoration whatever ``every`` says.
@@ -75,7 +74,9 @@ class ElasticHook:
         on_restored: Callable[[Restoration], None],
         products: torch.dtype | None = None,
     ) -> None:
-        self.targets, self.strength, self.every, self.total_steps = targets, strength, every, total_steps
+        self.targets: Sequence[Held] = targets
+        self.parts: list[tuple[int, Alone | Stack | Row]] = []  # with their optimizer group
+        self.strength, self.every, self.total_steps = strength, every, total_steps
         self.current_step, self.on_restored, self.products = current_step, on_restored, products
         self.pending: list[float] = []  # per group, the sum of learning rates since the last restoration
         self.calls = 0
@@ -96,19 +97,9 @@ class ElasticHook:
     @torch.no_grad()
     def restore(self, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Restore now, with the learning rates since the last time."""
-        group_of = {id(p): number for number, group in enumerate(optimizer.param_groups) for p in group["params"]}
-        changes = []
-        for target in self.targets:
-            number = group_of.get(id(target.parameter))
-            if number is not None:
-                changes.append(restore_target(target, self.strength * self.pending[number], self.products))
-        if not changes:
-            raise DBAError(
-                "The optimizer has none of the tensors that are to be restored.",
-                expected="the model's own parameters",
-                found=f"{len(group_of)} others",
-                next_step="use an optimizer that holds the model's parameters themselves",
-            )
+        if not self.parts:
+            self.parts, self.targets = _parts(self.targets, optimizer), ()
+        changes = [part.restore_(self.strength * self.pending[number], self.products) for number, part in self.parts]
         device = changes[0].before.device
         sums = torch.stack([torch.stack([item.to(device) for item in change]) for change in changes]).sum(0).tolist()
         record = Restoration(step, self.pending[0], *sums)
@@ -116,11 +107,21 @@ class ElasticHook:
         self.on_restored(record)
 
 
-def restore_target(target: Held, strength: float, products: torch.dtype | None = None) -> Change:
-    """The proximal step on one tensor, in place; the sum of its terms' quadratic forms around their own steps."""
-    if target.diagonal is not None:
-        return restore_diagonal_(target.parameter, *target.diagonal, strength)
-    return restore_each_(target.parameter, target.terms, strength, products=products)
+def _parts(targets: Sequence[Held], optimizer: torch.optim.Optimizer) -> list[tuple[int, Alone | Stack | Row]]:
+    group_of = {id(p): number for number, group in enumerate(optimizer.param_groups) for p in group["params"]}
+    members: dict[int, list[Held]] = {}
+    for target in targets:
+        number = group_of.get(id(target.parameter))
+        if number is not None:
+            members.setdefault(number, []).append(target)
+    if not members:
+        raise DBAError(
+            "The optimizer has none of the tensors that are to be restored.",
+            expected="the model's own parameters",
+            found=f"{len(group_of)} others",
+            next_step="use an optimizer that holds the model's parameters themselves",
+        )
+    return [(number, part) for number, some in members.items() for part in together(some)]
 
 
 def _make_hook(arguments: Any, targets: Sequence[Held], wiring: HoldingWiring) -> ElasticHook:
