@@ -1,6 +1,6 @@
 """What is restored in one go: the same small matrix of several layers, and vectors.
 
-A restoration is some fifty operations on each tensor. Where tensors are small, starting them takes longer than what
+A restoration is dozens of operations on each tensor. Where tensors are small, starting them takes longer than what
 they do, on a GPU as on a CPU. Stacking costs two copies of the weights, which larger matrices would notice.
 """
 
