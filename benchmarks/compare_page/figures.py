@@ -33,6 +33,7 @@ Range = tuple[float, float]
 WHOLE: tuple[Range, Range] = ((-3, 103), (-4, 106))
 NUMBER: dict[str, Any] = {"color": "#999999", "fontsize": 7, "va": "center", "ha": "left"}  # of the curves
 NEAR = 30.0  # methods that lie within so many points of each other are shown enlarged
+UNLEARNED = 1.0  # but for those that are within so many points of the base model's S_D
 # where a label may stand around its point, in points: right, left, above, below, and further out
 PLACES = [(6, -3, "left"), (-6, -3, "right"), (0, 6, "center"), (0, -12, "center")]
 PLACES += [
@@ -124,7 +125,9 @@ def plane(found: Found) -> Figure:
             points.append((*start, "base model", "black"))
         elif start:  # to the left of what is shown
             axes.axhline(start[1], color="black", lw=0.8, ls=":", zorder=1)
-            said = f"base model, S_D {start[0]:.1f}"
+            outside = [("base model", start[0])]
+            outside += [(e["label"], e["s_d"]["mean"]) for e in _learning_nothing(entries, start)]
+            said = "\n".join(f"{name}, S_D {value:.1f}" for name, value in reversed(outside))
             axes.annotate(said, (window[0][0], start[1]), (4, 3), textcoords="offset points", fontsize=8)
         for entry in entries:
             colour = FAMILIES[family(entry["label"])][0]
@@ -144,7 +147,8 @@ def plane(found: Found) -> Figure:
 
 def _window(entries: Sequence[Mapping[str, Any]], start: Sequence[float] | None) -> tuple[Range, Range]:
     """What of the plane is shown: all of it, or the part where the methods are, up to the base model's S_G."""
-    shown = [entry for entry in entries if family(entry["label"]) != "wise"]
+    aside = _learning_nothing(entries, start)
+    shown = [entry for entry in entries if family(entry["label"]) != "wise" and entry not in aside]
     ranges = []
     for key in ("s_d", "s_g"):
         values = [entry[key]["mean"] for entry in shown]
@@ -154,6 +158,14 @@ def _window(entries: Sequence[Mapping[str, Any]], start: Sequence[float] | None)
         room = 0.12 * (max(values) - min(values)) + 0.5
         ranges.append((min(values) - room, max(values) + room))
     return ranges[0], ranges[1]
+
+
+def _learning_nothing(entries: Sequence[Mapping[str, Any]], start: Sequence[float] | None) -> list[Mapping[str, Any]]:
+    """Those whose domain score is the base model's."""
+    if not start:
+        return []
+    plain = [entry for entry in entries if family(entry["label"]) != "wise"]
+    return [entry for entry in plain if entry["s_d"]["mean"] < start[0] + UNLEARNED]
 
 
 def _iso_curves(axes: Axes, window: tuple[Range, Range]) -> None:

@@ -289,6 +289,8 @@ def test_the_plane_is_enlarged_where_the_methods_lie_together():
 
     near = [entry("direct", 60.0, 42.0), entry("lora", 50.0, 41.0), entry("wise_ft [alpha=0.2]", 5.0, 45.0)]
     assert figures._window(near, (6.0, 45.0)) == ((50 - 1.7, 60 + 1.7), (41 - 0.98, 45 + 0.98))
+    assert figures._window([*near, entry("asft", 6.5, 44.0)], (6.0, 45.0)) == figures._window(near, (6.0, 45.0))
+    assert figures._window([*near, entry("asft", 8.0, 44.0)], (6.0, 45.0)) == figures.WHOLE
     assert figures._window([*near, entry("pcgrad", 60.0, 2.0)], (6.0, 45.0)) == figures.WHOLE
     assert figures._window(near[:1], None) == figures.WHOLE
 
