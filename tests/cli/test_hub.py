@@ -45,9 +45,16 @@ def start(hub, tmp_path):
         }
         command = [sys.executable, "-m", "llamafactory_dba.cli", "anchor", *arguments]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe, text=True, preexec_fn=_heed_ctrl_c
+        )
 
     return start
+
+
+def _heed_ctrl_c():
+    """A shell starts background jobs with SIGINT ignored, and so would everything be that such a pytest starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
@@ -86,13 +93,11 @@ def test_round_trip_and_offline_afterwards(hub, run, mine, tmp_path):
 
 
 def press_ctrl_c(process):
-    """Again and again if nothing happens.
+    """Again if nothing happens: an interrupt within a destructor or a callback of C is lost in Python.
 
-    An interrupt within a destructor or a callback of C is lost in Python. Three were not always enough for a push on a
-    busy machine; why is not known (a transfer in a thread, which every wait for it takes one to leave, would be a
-    reason). Not soon, since the second would come while the first is being cleaned up after.
+    Not soon, since the second would come while the first is being cleaned up after.
     """
-    for wait in (10, 10, 10, 20, 20, 20, 100):
+    for wait in (20, 100):
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=wait)
