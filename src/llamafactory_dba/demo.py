@@ -31,8 +31,8 @@ METHODS = {
     "dba": "DBA",
     "elastic": "elastic (not of the paper)",
 }
-ANCHOR_FILES = {"dba": "anchor.safetensors", "elastic": "curvature.safetensors"}
-"""What a method reads of the anchor, which one pass over the general data makes for both."""
+ANCHORED = ("dba", "elastic")
+"""Methods that read the anchor, which one pass over the general data makes for both."""
 EPOCHS = {"finance": 3, "medicine": 12, "law": 8, "news": 8}
 """Epochs of every method on a domain: what direct fine-tuning needs to learn it (3 in the recipes, for finance)."""
 
@@ -177,6 +177,9 @@ def save_results(
 
 def run_demo(base: str, domain: str, seed: int, out: Path) -> dict[str, Any]:
     """Train and evaluate everything; returns the results, which are also in ``out/results.json``."""
+    from llamafactory_dba.anchor.config import WEIGHTS
+    from llamafactory_dba.anchor.curvature import CURVATURE
+
     model = RECIPES / "models" / base
     if not (model / "config.json").is_file():
         raise DBAError(f"no model in {model}", next_step="run this from the repository root")
@@ -197,13 +200,13 @@ def run_demo(base: str, domain: str, seed: int, out: Path) -> dict[str, Any]:
         _say(f"{title}: train and score")
         overrides = [*common, f"dataset=micro_{domain}_train", f"output_dir={out / method}"]
         overrides.append(f"num_train_epochs={EPOCHS[domain]}")
-        if method in ANCHOR_FILES:
+        if method in ANCHORED:
             overrides.append(f"dba_anchor_path={anchor}")
         cost = train(RECIPES / f"{method}.yaml", overrides, out / f"{method}.log")
         record = as_record(title, evaluate(out / method, domain, out / f"{method}.json"), domain, base_record)
         record.update(seconds=cost.seconds, peak_memory_bytes=cost.peak_memory_bytes)
-        if method in ANCHOR_FILES:
-            record["anchor_bytes"] = (anchor / ANCHOR_FILES[method]).stat().st_size
+        if method in ANCHORED:
+            record["anchor_bytes"] = (anchor / (WEIGHTS if method == "dba" else CURVATURE)).stat().st_size
         records.append(record)
         save_results(out, method, base, domain, seed=seed, cost=cost, **about)
 

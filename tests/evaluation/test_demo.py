@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from llamafactory_dba.demo import ANCHOR_FILES, METHODS, as_record
+from llamafactory_dba.demo import ANCHORED, METHODS, as_record
 from llamafactory_dba.reporting.demo import plot, table
 
 
@@ -53,7 +53,7 @@ def results() -> dict[str, Any]:
     records = [base]
     for method, title in METHODS.items():
         record = as_record(title, scores(80, 60), "finance", base)
-        read = {"anchor_bytes": 6789} if method in ANCHOR_FILES else {}
+        read = {"anchor_bytes": 6789} if method in ANCHORED else {}
         records.append(record | read | {"seconds": 1.5, "peak_memory_bytes": 10**9})
     return {
         "base": "micro-instruct",

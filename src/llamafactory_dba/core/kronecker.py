@@ -23,7 +23,6 @@ eigenvalues and traces in fp64. An eigenvalue below about 1e-6 of the largest is
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from types import EllipsisType
 from typing import NamedTuple
 
 import torch
@@ -160,14 +159,14 @@ def restore_each_(
     return Change(*(torch.stack(items).double().sum() / 2 for items in forms))
 
 
-def _parts(weight: Tensor, terms: Sequence[tuple[Term, Start]]) -> Iterator[slice | EllipsisType | None]:
+def _parts(weight: Tensor, terms: Sequence[tuple[Term, Start]]) -> Iterator[slice | None]:
     """Some rows at a time where they do not mix, so that a vocabulary needs no copies of its size; else everything."""
     return iter([None]) if any(term.rows.vectors is not None for term, _ in terms) else _row_blocks(weight)
 
 
-def _row_blocks(matrix: Tensor) -> Iterator[slice | EllipsisType]:
+def _row_blocks(matrix: Tensor) -> Iterator[slice]:
     if matrix.dim() > 2:
-        yield ...
+        yield slice(None)
         return
     step = max(1, (BLOCK if matrix.device.type == "cpu" else DEVICE_BLOCK) // max(1, matrix.shape[1]))
     for first in range(0, len(matrix), step):
@@ -254,7 +253,7 @@ def _step(
     start: Start,
     strength: float,
     products: torch.dtype | None,
-    part: slice | EllipsisType | None,
+    part: slice | None,
     forms: _Forms,
 ) -> None:
     if part is not None:

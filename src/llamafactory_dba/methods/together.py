@@ -21,7 +21,7 @@ from .held import Held
 
 MOST = 8  # matrices in one stack
 SMALL = 2**17  # numbers of a matrix that is stacked, on a CPU: half a MiB in fp32
-DEVICE_SMALL = 2**22
+DEVICE_SMALL = 2**22  # by arithmetic: no GPU was at hand to measure it on
 
 
 class Alone(NamedTuple):
@@ -105,7 +105,7 @@ def _like(target: Held) -> object | None:
             return None
         return (*kind, curvature.dtype, curvature.device, start.dtype, start.device)
     small = SMALL if parameter.device.type == "cpu" else DEVICE_SMALL
-    if len(target.terms) != 1 or parameter.numel() > small or parameter.dim() != 2:
+    if len(target.terms) != 1 or parameter.numel() > small:
         return None
     term, start = target.terms[0]
     found = layout(term, start)
@@ -119,15 +119,14 @@ class _Stacking:
     """`torch.stack` that knows what it has stacked before."""
 
     def __init__(self) -> None:
-        self.made: dict[tuple[int, ...], Tensor] = {}
-        self.parts: list[Sequence[Tensor]] = []  # alive, so that no id is given twice
+        # with the parts, which must stay alive: else an id could be given twice
+        self.made: dict[tuple[int, ...], tuple[Tensor, Sequence[Tensor]]] = {}
 
     def __call__(self, parts: Sequence[Tensor]) -> Tensor:
         key = tuple(id(item) for item in parts)
         if key not in self.made:
-            self.made[key] = torch.stack(list(parts))
-            self.parts.append(parts)
-        return self.made[key]
+            self.made[key] = torch.stack(list(parts)), parts
+        return self.made[key][0]
 
 
 def _put_back(
