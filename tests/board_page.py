@@ -148,9 +148,10 @@ class BoardPage:
         field.click()
         field.fill(text)
         self.page.get_by_role("option", name=text).first.wait_for()
+        element = field.element_handle()  # the choice may change the label by which the field was found: the language's
         exact = self.page.get_by_role("option", name=text, exact=True)
         (exact if exact.count() else self.page.get_by_role("option", name=text)).first.click()
-        field.evaluate("(field) => field.blur()")  # not Tab, which would open the next menu over the page
+        element.evaluate("(field) => field.blur()")  # not Tab, which would open the next menu over the page
         self.page.wait_for_timeout(300)
 
     def type(self, field: Any, text: str) -> None:

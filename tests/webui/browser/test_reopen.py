@@ -13,6 +13,16 @@ from board_page import TRAINED
 pytestmark = pytest.mark.browser
 
 
+@pytest.fixture(autouse=True)
+def _nothing_runs_on(board):
+    """A training that a failed test has left would be what the next test finds."""
+    yield
+    left = board.children()
+    for process in left:
+        process.kill()
+    psutil.wait_procs(left, timeout=60)
+
+
 def start(page, anchor, name: str) -> None:
     """A training of 5,000 steps with DBA, which no test waits for."""
     page.choose_model()
@@ -22,7 +32,8 @@ def start(page, anchor, name: str) -> None:
     page.pick("dba_train_anchor", "saves/anchors/clicked")
     page.type("dba_train_rank", "8")
     panel.get_by_role("button", name="Start").click()
-    page.wait_text("dba_train_state", r"step [1-9]\d* of 5000", TRAINED)
+    # by its name, since the page may still show the training before this one
+    page.wait_text("dba_train_state", rf"{name}: step [1-9]\d* of 5000", TRAINED)
 
 
 def step(page) -> int:
@@ -64,7 +75,7 @@ def test_two_browsers_and_one_that_is_closed(anchor, visit, board):
     start(first, anchor, "two")
     second = visit(390)
     second.tab("train")
-    second.wait_text("dba_train_state", r"step [1-9]\d* of 5000", TRAINED)
+    second.wait_text("dba_train_state", r"two: step [1-9]\d* of 5000", TRAINED)
     # what the second does is nothing to the first
     second.tab("results")
     second.page.locator("#dba_results_find").click()
@@ -74,7 +85,7 @@ def test_two_browsers_and_one_that_is_closed(anchor, visit, board):
     first.page.context.close()
     third = visit()
     third.tab("train")
-    third.wait_text("dba_train_state", r"step [1-9]\d* of 5000", TRAINED)
+    third.wait_text("dba_train_state", r"two: step [1-9]\d* of 5000", TRAINED)
     assert advance(third, seen) > seen
     third.picture("reopened")
     end(third, board)
@@ -125,7 +136,7 @@ def test_a_board_that_is_started_again_finds_the_training(anchor, visit, board):
     later = visit()
     later.choose_model()
     later.tab("train")
-    later.wait_text("dba_train_state", r"step [1-9]\d* of 5000", TRAINED)
+    later.wait_text("dba_train_state", r"outlives: step [1-9]\d* of 5000", TRAINED)
     assert advance(later, before) > before
     later.picture("restarted")
     end(later, board)
