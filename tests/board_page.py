@@ -148,7 +148,7 @@ class BoardPage:
         field.click()
         field.fill(text)
         self.page.get_by_role("option", name=text).first.wait_for()
-        element = field.element_handle()  # the choice may change the label by which the field was found: the language's
+        element = field.element_handle()  # the choice of a language renames the label by which the field was found
         exact = self.page.get_by_role("option", name=text, exact=True)
         (exact if exact.count() else self.page.get_by_role("option", name=text)).first.click()
         element.evaluate("(field) => field.blur()")  # not Tab, which would open the next menu over the page

@@ -303,6 +303,15 @@ def test_the_suite_aside_has_the_settings_of_real_small():
         assert aside.methods[name].keys == whole.methods[name].keys
 
 
+def test_the_suite_of_more_seeds_differs_from_real_small_in_its_seeds_alone():
+    """The page takes both together; YAML files cannot share methods."""
+    whole, more = (read_suite(ROOT / f"examples/compare/{name}.yaml") for name in ("real_small", "real_small_seeds"))
+    assert (more.common, more.bases, more.domains) == (whole.common, whole.bases, whole.domains)
+    assert more.methods == {name: whole.methods[name] for name in more.methods}
+    assert (more.evaluate, more.evaluation, more.budget) == (whole.evaluate, whole.evaluation, whole.budget)
+    assert not set(more.seeds) & set(whole.seeds)
+
+
 def test_what_an_earlier_call_measured_is_said(found, source):
     runs = [dict(run) for run in found["runs"]]
     for run in runs[:3]:
