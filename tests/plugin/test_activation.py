@@ -153,6 +153,13 @@ def test_package_imports_before_torch_and_stays_light():
     assert python(code).stdout.split() == ["False", "False"]
 
 
+@pytest.mark.parametrize("first", ["training.holding_callback", "training.guard", "data.self_general.engine"])
+def test_the_host_can_train_by_preference_whichever_of_our_modules_came_first(first):
+    """The host's model loader, as the first import of all, leaves a trl that misses "mergekit"."""
+    result = python(f"import llamafactory_dba.{first}, llamafactory.train.dpo.trainer; print('both')")
+    assert result.stdout.split()[-1:] == ["both"], result.stderr[-500:]
+
+
 def test_help_and_typos(tmp_path):
     helped = subprocess.run(
         ["llamafactory-cli", "train", "-h"],

@@ -87,7 +87,8 @@ def open_model(name: str, template: str | None, **host: Any) -> Model:
     from llamafactory.data import get_template_and_fix_tokenizer
     from llamafactory.data.processor import SupervisedDatasetProcessor
     from llamafactory.hparams import DataArguments, ModelArguments
-    from llamafactory.model import load_tokenizer
+
+    from ..host_model import load_tokenizer
 
     try:
         data_args = DataArguments(template=template, cutoff_len=ENDLESS, **host)

@@ -15,7 +15,6 @@ import torch
 from llamafactory.data import SFTDataCollatorWith4DAttentionMask, get_dataset, get_template_and_fix_tokenizer
 from llamafactory.extras import logging
 from llamafactory.extras.constants import IGNORE_INDEX
-from llamafactory.model import load_model, load_tokenizer
 from transformers import DataCollatorForLanguageModeling, PrinterCallback, set_seed
 
 from ..anchor.card import settled, write_card
@@ -23,6 +22,7 @@ from ..anchor.estimate import PartialState, describe_anchor, hash_dataset, trunc
 from ..anchor.store import save_anchor
 from ..data.origin import origins
 from ..errors import DBAError
+from ..host_model import load_model, load_tokenizer
 from ..sentences import describe_names
 from .anchor_progress import AnchorProgress
 from .anchor_trainer import anchor_trainer_class

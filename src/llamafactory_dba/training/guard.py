@@ -9,12 +9,12 @@ from typing import Any
 
 from llamafactory.data import get_template_and_fix_tokenizer
 from llamafactory.extras import logging
-from llamafactory.model import load_tokenizer
 
 from ..anchor.differences import compare, same_values, without_added_rows
 from ..anchor.fingerprint import count_tokens, fingerprint_folder, hash_tokenizer
 from ..anchor.format import AnchorConfig
 from ..errors import AnchorError
+from ..host_model import load_tokenizer
 from .paths import model_folder
 
 

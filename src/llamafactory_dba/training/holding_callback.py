@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import torch
 from llamafactory.extras import logging
-from llamafactory.model import load_model, load_tokenizer
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from ..anchor.config import AnchorConfig, read_config
@@ -20,6 +19,7 @@ from ..anchor.differences import is_extended
 from ..anchor.origin import read_origin
 from ..errors import AnchorError, DBAError
 from ..files import write_file
+from ..host_model import load_model, load_tokenizer
 from ..methods.held import Held, bytes_in_memory, even_curvature, make_targets
 from ..methods.holding import HoldingHook, HoldingWiring
 from ..methods.registry import load_holding_method

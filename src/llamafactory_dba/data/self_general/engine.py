@@ -15,10 +15,10 @@ import torch
 from llamafactory.chat import ChatModel
 from llamafactory.data import get_template_and_fix_tokenizer
 from llamafactory.hparams import GeneratingArguments, get_infer_args
-from llamafactory.model import load_config, load_tokenizer
 from transformers import GenerationConfig
 
 from ...errors import DBAError
+from ...host_model import load_config, load_tokenizer
 from .filters import Completion
 from .settings import SelfGeneral
 from .template import BareTemplate, cut_open

@@ -17,9 +17,9 @@ import torch
 from llamafactory.data import get_template_and_fix_tokenizer
 from llamafactory.data.loader import _get_dataset_processor, _get_merged_dataset
 from llamafactory.data.parser import get_dataset_list
-from llamafactory.model import load_tokenizer
 
 from ...errors import DBAError
+from ...host_model import load_tokenizer
 from .rows import order
 
 
