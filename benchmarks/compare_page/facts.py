@@ -14,6 +14,8 @@
     SUITE.BASE/DOMAIN.LABEL.S                  of one domain; S_D, S_G, and .mean .std .n likewise
     SUITE.BASE.best_mix.…  SUITE.BASE.best_wise_ft.…      as LABEL, of the best of these; .label names it
     SUITE.BASE.LABEL.matched CURVE             S_G minus the curve's at the same S_D ± error over pairs; .mean .se .n
+    SUITE.BASE.LABEL.ahead RIVAL               of a suite of more seeds: S minus the rival's ± error over pairs;
+                                               .mean .se .n .errors .wins; SUITE.together.BASE…: with the first's seeds
     SUITE.METHOD.KEY                           of a rates suite: the chosen value; .end: low, high or inside
     SUITE.METHOD.KEY.S                         its mean S, the method's other keys being its own
     SUITE.METHOD.KEY=VALUE.S                   likewise of each value of the grid
@@ -66,7 +68,7 @@ def facts_of(found: Mapping[str, Any], name: str) -> dict[str, Value]:
             facts[f"{name}.{base}.{key}.label"] = label
     for entry in found["matched"]:
         where = f"{name}.{entry['base']}.{entry['label']}.matched {entry['curve']}"
-        facts |= _difference(where, entry)
+        facts |= difference_facts(where, entry)
     return facts
 
 
@@ -100,11 +102,11 @@ def _method(found: Mapping[str, Any], start: str, base: str, entry: Mapping[str,
     facts[f"{where}.time"] = ratio and ratio[1]
     delta = next((d for d in found["differences"] if (d["base"], d["label"]) == (base, label)), None)
     if delta is not None:
-        facts |= _difference(f"{where}.delta", delta)
+        facts |= difference_facts(f"{where}.delta", delta)
     if label == RECOMMENDED or not is_plain(entry):
         return facts
     behind = gain(found, base, RECOMMENDED, label)
-    facts |= _difference(f"{where}.behind", asdict(behind.pairs) if behind else {})
+    facts |= difference_facts(f"{where}.behind", asdict(behind.pairs) if behind else {})
     facts[f"{where}.behind.errors"] = behind and behind.pairs.errors
     facts[f"{where}.behind.se_domains"] = behind and behind.domains.se
     facts[f"{where}.behind.errors_domains"] = behind and behind.domains.errors
@@ -112,7 +114,7 @@ def _method(found: Mapping[str, Any], start: str, base: str, entry: Mapping[str,
     return facts
 
 
-def _difference(where: str, entry: Mapping[str, Any]) -> dict[str, Value]:
+def difference_facts(where: str, entry: Mapping[str, Any]) -> dict[str, Value]:
     """Of `statistics.Difference` as a mapping; empty: nothing to compare."""
     mean, se = entry.get("mean"), entry.get("se")
     return {

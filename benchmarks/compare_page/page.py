@@ -17,7 +17,7 @@ from typing import Any
 from llamafactory_dba.compare.suite import Suite
 from llamafactory_dba.errors import DBAError
 
-from . import figures, hooks, losses, notes, sweeps, tables
+from . import figures, hooks, losses, more_seeds, notes, sweeps, tables
 from .choice import Choice, choose
 from .facts import facts_of, facts_of_rates
 from .source import ASIDE, RESULTS, ROOT, SOURCES, SWEEPS, Source, find_suite, read_all
@@ -111,6 +111,10 @@ def all_facts(folder: Path = RESULTS) -> dict[str, Value]:
         facts[f"{source.name}.tables.all"] = _aside(source, found, folder)
         if source.name in found:
             facts |= _facts(found[source.name], source.name)
+        if source.name in found and source.repeats in found:
+            mine, first = found[source.name], found[source.repeats]
+            facts |= more_seeds.facts(mine, source.name)
+            facts |= more_seeds.facts(more_seeds.together(mine, first), f"{source.name}.together")
     return facts | {f"{SWEEPS.name}.tables.all": _sweeps(found, folder)}
 
 
@@ -158,6 +162,8 @@ def _aside(source: Source, found: Mapping[str, Any], folder: Path) -> str:
         return source.absent
     mine = found[source.name]
     parts = [notes.about(mine, source), tables.methods(mine)]
+    if source.repeats:
+        parts += more_seeds.tables(mine, found.get(source.repeats))
     suite = _suite(found, source, folder)
     if suite is not None and suite.sweeps:
         parts.append(notes.rates(choose(mine, suite), mine, source.file, suite))
