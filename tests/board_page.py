@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 MODEL = "models/micro-instruct"
 # seconds for a training of the micro model or any part of it: 20 on an idle machine, ten times as long on a busy one
 TRAINED = 400.0
+WAIT = 20_000  # ms for anything that needs no training: a hundred times what an idle machine takes
 STARTED = 240.0  # seconds until the board answers: imports take 15 s on an idle machine
 # compares in the page itself, since a jump may be over before a test looks again
 WATCH = """(ids) => {
@@ -239,6 +240,13 @@ class BoardPage:
         found = self.page.locator(f"#{element}").filter(has_text=re.compile(pattern))
         found.wait_for(timeout=1000 * seconds)
         return str(found.inner_text())
+
+    def expect(self, element: Any) -> Any:
+        """Playwright's assertions on an element, given by its id or a locator: they wait until they hold."""
+        from playwright.sync_api import expect  # here, since the fast tests collect this module without it
+
+        expect.set_options(timeout=WAIT)
+        return expect(self.page.locator(f"#{element}") if isinstance(element, str) else element)
 
     def watch_places(self, *elements: str) -> None:
         """Note from now on, ten times a second, where elements begin and how high they are; `moved` tells."""

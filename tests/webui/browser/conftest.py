@@ -12,10 +12,9 @@ from typing import Any
 import browser
 import psutil
 import pytest
-from board_page import BoardPage, BoardProcess, build_folder
+from board_page import WAIT, BoardPage, BoardProcess, build_folder
 
 
-WAIT = 20_000  # ms for anything that needs no training: a hundred times what an idle machine takes
 SANDBOX = ["--no-sandbox"]  # a container's root cannot have one; the page is our own
 
 

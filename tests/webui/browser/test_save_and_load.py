@@ -36,16 +36,16 @@ def test_what_was_saved_by_clicking_is_loaded_by_clicking(visit, board):
     choose_file(later, "clicked.yaml")
     later.page.get_by_role("button", name="Load arguments").click()
     said(later, "Arguments have been restored")
-    assert later.by_label("Learning rate").input_value() == "3e-6"
+    later.expect(later.by_label("Learning rate")).to_have_value("3e-6")
     later.page.get_by_role("button", name="Preview command").first.click()
     # before anybody has looked at the tab
     later.page.get_by_text("--dba_boost_magnitude 123").first.wait_for()
     later.tab("train")
-    assert later.page.locator("#dba_train_enabled input").is_checked()
-    assert not later.page.locator("#dba_train_correction input").is_checked()
-    assert later.page.locator("#dba_train_anchor input").first.input_value() == "saves/anchors/typed"
+    later.expect(later.page.locator("#dba_train_enabled input")).to_be_checked()
+    later.expect(later.page.locator("#dba_train_correction input")).not_to_be_checked()
+    later.expect(later.page.locator("#dba_train_anchor input").first).to_have_value("saves/anchors/typed")
     for name, value in FIELDS.items():
-        assert later.page.locator(f"#{name} input").input_value() == value
+        later.expect(later.page.locator(f"#{name} input")).to_have_value(value)
     later.wait_text("dba_train_problem_main", "There is no anchor at saves/anchors/typed")
     later.picture("loaded")
     later.page.get_by_role("tab", name="Train").first.click()
