@@ -18,21 +18,7 @@ whole on every rank.
 
 from __future__ import annotations
 
-from .holding import HoldingMethod
-from .penalty import PenaltyHook
+from .penalty import penalty_method
 
 
-METHOD = HoldingMethod(
-    name="EWC",
-    curvature=True,
-    log_file="dba_penalty.jsonl",
-    metrics={"dba_predicted_kl": "predicted_kl"},
-    make_hook=lambda arguments, targets, wiring: PenaltyHook(
-        targets,
-        strength=arguments.dba_ewc_strength,
-        current_step=wiring.current_step,
-        on_record=lambda record: wiring.on_record(record.as_record("predicted_kl")),
-    ),
-    describe=lambda arguments: f"strength {arguments.dba_ewc_strength:g}",
-    facts=lambda arguments: {"strength": arguments.dba_ewc_strength},
-)
+METHOD = penalty_method(name="EWC", strength="dba_ewc_strength", form="predicted_kl", curvature=True)

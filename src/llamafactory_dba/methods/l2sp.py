@@ -13,21 +13,7 @@ Limits: as `ewc`; with `use_dba` the run needs no `dba_anchor_path`, and one tha
 
 from __future__ import annotations
 
-from .holding import HoldingMethod
-from .penalty import PenaltyHook
+from .penalty import penalty_method
 
 
-METHOD = HoldingMethod(
-    name="L2-SP",
-    curvature=False,
-    log_file="dba_penalty.jsonl",
-    metrics={"dba_half_square_distance": "half_square_distance"},
-    make_hook=lambda arguments, targets, wiring: PenaltyHook(
-        targets,
-        strength=arguments.dba_l2sp_strength,
-        current_step=wiring.current_step,
-        on_record=lambda record: wiring.on_record(record.as_record("half_square_distance")),
-    ),
-    describe=lambda arguments: f"strength {arguments.dba_l2sp_strength:g}",
-    facts=lambda arguments: {"strength": arguments.dba_l2sp_strength},
-)
+METHOD = penalty_method(name="L2-SP", strength="dba_l2sp_strength", form="half_square_distance", curvature=False)

@@ -17,6 +17,7 @@ import torch
 from ..core.fisher import add_penalty_gradient_
 from ..errors import DBAError
 from .held import Held
+from .holding import HoldingMethod, HoldingWiring
 
 
 class Penalty(NamedTuple):
@@ -81,3 +82,32 @@ class PenaltyHook:
 
     def restore(self, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Nothing to do: the penalty has acted in every step."""
+
+
+def penalty_method(*, name: str, strength: str, form: str, curvature: bool) -> HoldingMethod:
+    """A method that adds this penalty.
+
+    Args:
+        name: for people.
+        strength: the argument that holds λ.
+        form: what the penalty's form is called in the log, and after ``dba_`` in the trainer's.
+        curvature: see `HoldingMethod`.
+    """
+
+    def make_hook(arguments: Any, targets: Sequence[Held], wiring: HoldingWiring) -> PenaltyHook:
+        return PenaltyHook(
+            targets,
+            strength=getattr(arguments, strength),
+            current_step=wiring.current_step,
+            on_record=lambda record: wiring.on_record(record.as_record(form)),
+        )
+
+    return HoldingMethod(
+        name=name,
+        curvature=curvature,
+        log_file="dba_penalty.jsonl",
+        metrics={f"dba_{form}": form},
+        make_hook=make_hook,
+        describe=lambda arguments: f"strength {getattr(arguments, strength):g}",
+        facts=lambda arguments: {"strength": getattr(arguments, strength)},
+    )
