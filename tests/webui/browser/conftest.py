@@ -3,6 +3,7 @@
 DBA_SCREENSHOTS=FOLDER keeps the pictures; without it they lie in pytest's temporary folder.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -76,8 +77,17 @@ def board(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
     running = Board(folder, BoardProcess(folder))
     yield running
     running.process.stop()
-    for process in running.children():  # trainings of tests that have failed
-        process.kill()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_runs_on(board: Board) -> Iterator[None]:
+    """A training that a failed test has left would be what the next test finds."""
+    yield
+    left = board.children()
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may just have ended
+            process.kill()
+    psutil.wait_procs(left, timeout=60)
 
 
 @pytest.fixture

@@ -13,16 +13,6 @@ from board_page import TRAINED
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(autouse=True)
-def _nothing_runs_on(board):
-    """A training that a failed test has left would be what the next test finds."""
-    yield
-    left = board.children()
-    for process in left:
-        process.kill()
-    psutil.wait_procs(left, timeout=60)
-
-
 def start(page, anchor, name: str) -> None:
     """A training of 5,000 steps with DBA, which no test waits for."""
     page.choose_model()
