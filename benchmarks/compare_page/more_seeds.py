@@ -18,8 +18,21 @@ def together(more: Found, first: Found) -> dict[str, Any]:
     """The runs of both, of the methods of ``more``; only what `verdict` and `facts` read.
 
     Raises:
-        DBAError: both have a run of the same method, base model, domain and seed, which would count twice.
+        DBAError: both have a run of the same method, base model, domain and seed, which would count twice; or their
+            base models are different builds, which their own scores tell.
     """
+    theirs, mine = (
+        {(item["base"], item["domain"]): (item["s_d"], item["s_g"]) for item in found["bases"]}
+        for found in (first, more)
+    )
+    other = [place for place, scores in mine.items() if theirs.get(place, scores) != scores]
+    if other:
+        raise DBAError(
+            "Two comparisons that are to be taken together are of different builds of a base model.",
+            expected=f"scores of {other[0]} as in {first['suite']['name']}: {theirs[other[0]]}",
+            found=f"{mine[other[0]]} in {more['suite']['name']}",
+            next_step=f"run {more['suite']['name']} on the build of {first['suite']['name']}",
+        )
     labels = {entry["label"] for entry in more["methods"]}
     places = {_place(run) for run in more["runs"]}
     runs = [run for run in first["runs"] if run["label"] in labels]

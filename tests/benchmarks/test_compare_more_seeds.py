@@ -63,6 +63,14 @@ def test_a_seed_that_both_have_would_count_twice():
     assert "other seeds in more than in first" in str(caught.value) and ", 2)" in str(caught.value)
 
 
+def test_another_build_of_the_base_model_is_not_the_same():
+    more, first = content("more", [3]), content("first", [1])
+    more["bases"][0]["s_g"] += 0.5
+    with pytest.raises(DBAError) as caught:
+        more_seeds.together(more, first)
+    assert "different builds" in str(caught.value) and "80.5" in str(caught.value)
+
+
 def test_the_page_shows_both(tmp_path):
     for name, seeds in (("real_small", [0, 1]), ("real_small_seeds", [5, 6])):
         (tmp_path / f"compare_{name}.json").write_text(json.dumps(content(name, seeds)), encoding="utf-8")
