@@ -57,7 +57,6 @@ def _train(job: Job) -> dict[str, Any]:
     from accelerate.state import AcceleratorState, PartialState
     from llamafactory.train.tuner import run_exp
 
-    _freeze_imports()
     # left over from the run before; a fresh process has none of it
     AcceleratorState._reset_state()
     PartialState._reset_state()
@@ -66,16 +65,6 @@ def _train(job: Job) -> dict[str, Any]:
     finally:
         _tidy()
     return {}
-
-
-def _freeze_imports() -> None:
-    """What the host's imports have made, once: each collection, and the host makes one per run too, would walk it all.
-
-    Before the first run and not after it, so that nothing of a run stays for good.
-    """
-    if not gc.get_freeze_count():
-        gc.collect()
-        gc.freeze()
 
 
 def _tidy() -> None:
