@@ -50,8 +50,9 @@ def tables(more: Found, first: Found | None) -> list[str]:
     """The verdict of these seeds, and that of all, each after a line that says which it is."""
     parts = ["These seeds alone, S ± error over pairs (standard errors by pairs):", verdict(more)]
     if first is not None:
-        seeds = ", ".join(map(str, sorted({run["seed"] for run in together(more, first)["runs"]})))
-        parts += [f"With those of {first['suite']['name']} (seeds {seeds}):", verdict(together(more, first))]
+        whole = together(more, first)
+        seeds = ", ".join(map(str, sorted({run["seed"] for run in whole["runs"]})))
+        parts += [f"With those of {first['suite']['name']} (seeds {seeds}):", verdict(whole)]
     return parts
 
 

@@ -25,7 +25,8 @@
     recipe says ``use_dba``, and lets ``webui.runner.get_trainer_info`` pass over lines of a log that are no JSON.
 
 Called, not changed (a host that renames them gives an ImportError in that command only): ``training/`` uses the
-host's parser, data, template, model and trainers; ``data/show.py`` its converter and processors, to show rows as the
+host's parser, data, template and trainers; ``host_model.py`` its loading of models and tokenizers, for all of us, in
+an order of imports that leaves the host whole; ``data/show.py`` its converter and processors, to show rows as the
 model gets them; ``data/self_general/`` its ``chat`` engines and templates; ``evaluation/prompting.py`` its templates;
 ``cli/probe.py`` its YAML reader.
 

@@ -4,6 +4,7 @@ Every case is a fresh interpreter, because the order of imports is the point.
 """
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -158,6 +159,12 @@ def test_the_host_can_train_by_preference_whichever_of_our_modules_came_first(fi
     """The host's model loader, as the first import of all, leaves a trl that misses "mergekit"."""
     result = python(f"import llamafactory_dba.{first}, llamafactory.train.dpo.trainer; print('both')")
     assert result.stdout.split()[-1:] == ["both"], result.stderr[-500:]
+
+
+def test_models_are_loaded_through_host_model_alone():
+    files = [file for folder in ("src", "webui") for file in (ROOT / folder).rglob("*.py")]
+    imported = re.compile(r"^\s*(from|import) llamafactory\.model\b", re.MULTILINE)
+    assert [file.name for file in files if imported.search(file.read_text(encoding="utf-8"))] == ["host_model.py"]
 
 
 def test_help_and_typos(tmp_path):
