@@ -16,6 +16,26 @@ SHOWN = """(names) => Object.fromEntries(names.map((name) => {
   return [name, found ? found.textContent + (found.getAttribute("aria-label") || "") : null];
 }))"""
 
+# a server whose stream stays open after its last message, and a browser that is slow to cancel the reading of it
+LATE_END = """const answered = window.fetch, cancel = ReadableStreamDefaultReader.prototype.cancel;
+ReadableStreamDefaultReader.prototype.cancel = async function () {
+  await new Promise((later) => setTimeout(later, 50));
+  return cancel.call(this);
+};
+window.fetch = async (request, ...more) => {
+  const answer = await answered(request, ...more);
+  if (!String(request.url).includes("queue/data")) return answer;
+  const reader = answer.body.getReader();
+  const body = new ReadableStream({
+    start: (out) => request.signal.addEventListener("abort", () => out.error(request.signal.reason)),
+    pull: async (out) => {
+      const part = await reader.read();
+      if (!part.done) out.enqueue(part.value);
+    },
+  });
+  return new Response(body, answer);
+};"""
+
 
 def test_the_tab_stands_behind_the_hosts_own_and_has_four_panels(visit):
     page = visit()
@@ -143,3 +163,20 @@ def test_no_message_of_ours_is_shown_in_two_languages(visit):
     page.wait_text("dba_results_note", "⚠")
     assert "This path" not in page.page.locator("#dba_results_note").inner_text()
     assert message("dba_results_all", "zh")
+
+
+def test_a_stream_that_gradio_has_closed_itself_is_no_error_of_the_page(visit):
+    page = visit()
+    page.page.add_init_script(LATE_END)
+    page.open()
+    page.wait_error("AbortError")
+    assert not page.own_errors()
+
+
+@pytest.mark.parametrize("script", ["console.error('ours')", "setTimeout(() => { throw new Error('ours'); })"])
+def test_an_error_of_the_page_is_seen(visit, script):
+    page = visit()
+    page.page.evaluate(f"() => {{ {script} }}")
+    page.wait_error("ours")
+    assert [error for error in page.own_errors() if "ours" in error]
+    page.errors.clear()  # or the fixture would find it
