@@ -20,6 +20,7 @@ from llamafactory_dba.errors import DBAError
 from . import figures, hooks, losses, more_seeds, notes, sweeps, tables
 from .choice import Choice, choose
 from .facts import facts_of, facts_of_rates
+from .pairs import RECOMMENDED
 from .source import ASIDE, RESULTS, ROOT, SOURCES, SWEEPS, Source, find_suite, read_all
 from .template import Value, render, typed_figures
 
@@ -48,20 +49,22 @@ HOOKS = (
     "What the hooks on the optimizer take, in % of the rest of the steps of the same run, over the runs that measured "
     "it (those of older files did not)."
 )
+MINUS = (
+    "S over the pairs of base, domain and seed that both have, worst first. Errors both: difference by standard error, "
+    "from a bootstrap over pairs and from one over domains."
+)
 # heading, table, what has to be known to read it
 SECTIONS = (
     ("Scores", "methods", "Sorted by S. ± is the standard deviation over seeds; Δ has its standard error over pairs."),
     (
         "The recommended setting minus each other",
         "recommended",
-        "S over the pairs of base, domain and seed that both have, worst first. Errors both: difference by standard "
-        "error, from a bootstrap over pairs and from one over domains.",
+        MINUS,
     ),
     (
         "What it must beat",
         "verdict",
-        "Difference in S ± error over pairs (standard errors by pairs / by domains). Yes: more than two by both. "
-        "`ewc` is the paper's form of EWC, `elastic_diagonal` its diagonal in the recommended setting's form.",
+        "Difference in S ± error over pairs (standard errors by pairs / by domains). Yes: more than two by both.",
     ),
     ("The best mixing run", "mixing", "It sees general data in every step, which the recommended setting does not."),
     (
@@ -164,6 +167,8 @@ def _aside(source: Source, found: Mapping[str, Any], folder: Path) -> str:
     parts = [notes.about(mine, source), tables.methods(mine)]
     if source.repeats:
         parts += more_seeds.tables(mine, found.get(source.repeats))
+    elif RECOMMENDED in mine["suite"]["methods"]:
+        parts += [f"`{RECOMMENDED}` minus each other: {MINUS}", tables.recommended(mine)]
     suite = _suite(found, source, folder)
     if suite is not None and suite.sweeps:
         parts.append(notes.rates(choose(mine, suite), mine, source.file, suite))

@@ -52,6 +52,7 @@ SOURCES = (Source("micro", "micro_rates"), Source("real_small", "real_small_rate
 SWEEPS = Source("micro_sweeps")
 # one question each: scores, differences, and the grid where the suite has one; no figure
 ASIDE = (
+    Source("micro_variants"),
     Source("micro_galore"),
     Source("micro_embeddings"),
     Source("micro_kronecker"),

@@ -140,7 +140,6 @@ def verdict(found: Found) -> str:
     single = False
     for rival in RIVALS:
         mine = [rival, *(label for label in others if label.startswith(f"{rival} ["))]
-        mine += ["elastic_diagonal"] if rival == "ewc" and "elastic_diagonal" in labels else []
         for label in mine:
             items = [gain(found, base, RECOMMENDED, label) for base in bases]
             word = (

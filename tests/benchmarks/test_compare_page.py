@@ -303,6 +303,19 @@ def test_the_suite_aside_has_the_settings_of_real_small():
         assert aside.methods[name].keys == whole.methods[name].keys
 
 
+def test_what_micro_variants_shares_with_micro_is_the_same():
+    """One names the scores of the other, and takes over its runs; YAML files cannot share them."""
+    whole, aside = (read_suite(ROOT / f"examples/compare/{name}.yaml") for name in ("micro", "micro_variants"))
+    own = {"elastic_diagonal", "elastic_4", "elastic_galore", "embeddings_10", "ewc_factored"}
+    shared = {name: aside.methods[name] for name in aside.methods if name not in own}
+    assert set(shared) == set(aside.methods) & set(whole.methods) and RECOMMENDED in shared
+    assert shared == {name: whole.methods[name] for name in shared}
+    different = {"name", "version", "title", "methods"}
+    assert {k: v for k, v in vars(aside).items() if k not in different} == {
+        k: v for k, v in vars(whole).items() if k not in different
+    }
+
+
 def test_the_suite_of_more_seeds_differs_from_real_small_in_its_seeds_alone():
     """The page takes both together; YAML files cannot share methods."""
     whole, more = (read_suite(ROOT / f"examples/compare/{name}.yaml") for name in ("real_small", "real_small_seeds"))

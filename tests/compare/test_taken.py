@@ -51,6 +51,9 @@ def test_runs_of_another_folder_are_not_made_again(start, tmp_path):
     assert any(row["alpha"] is not None for row in second), "points between weights are taken over, too"
     assert all("compare.json of 20" in row["taken"] and not row["results"] for row in second)
     assert any(line.startswith("taken from") for line in said)
+    assert "Note: no run was made here, so there is no report page" in said
+    named = said[-1].partition("; ")[2].split(", ")  # the last line names what was written, and nothing else
+    assert named and all((tmp_path / "second" / name).is_file() for name in named)
 
 
 def test_what_the_file_lacks_is_made_here(start, tmp_path):

@@ -80,7 +80,7 @@ def write_outputs(found: Mapping[str, Any], plan: Plan, out: Path) -> list[str]:
     folders = [out / row["results"] for row in found["runs"] if row["results"] and row["alpha"] is None]
     folders += sorted({(out / row["results"]).parents[1] for row in found["runs"] if row["results"] and row["alpha"]})
     if not folders:
-        return ["no run is done, so there is no report page"]
+        return ["no run was made here, so there is no report page"]
     from ..reporting.page.collect import collect
     from ..reporting.page.write import to_html
 

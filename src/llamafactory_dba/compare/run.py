@@ -10,7 +10,7 @@ from ..errors import DBAError
 from ..files import make_writable, write_file
 from .guard import only_runner
 from .inventory import Inventory, check_disk, estimate, plan_lines, take_stock
-from .output import JSON, summarise, write_outputs, write_tables
+from .output import JSON, REPORT, TABLE, summarise, write_outputs, write_tables
 from .plan import Plan, make_plan
 from .pool import WORKER, make_slots
 from .runner import Runner
@@ -119,7 +119,8 @@ def compare(
         for line in [*(f"Note: {note}" for note in notes), *failure_lines(runner.failures)]:
             say(line)
         after = take_stock(plan, out, only)
-        say(f"{after.done} of {after.chosen} runs done; {out / 'table.md'}, {out / JSON}, {out / 'report.html'}")
+        files = [str(out / name) for name in (TABLE, JSON, REPORT) if (out / name).is_file()]
+        say(f"{after.done} of {after.chosen} runs done; {', '.join(files)}")
         result = _outcome(after)
         return Outcome(tuple(runner.failures), runner.stopped, result.diverged, result.missing)
 
