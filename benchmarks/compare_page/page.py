@@ -50,8 +50,8 @@ HOOKS = (
     "it (those of older files did not)."
 )
 MINUS = (
-    "S over the pairs of base, domain and seed that both have, worst first. Errors both: difference by standard error, "
-    "from a bootstrap over pairs and from one over domains."
+    "S over the pairs of base, domain and seed that both have, worst first. Errors both: difference by standard "
+    "error, from a bootstrap over pairs and from one over domains."
 )
 # heading, table, what has to be known to read it
 SECTIONS = (
