@@ -56,6 +56,7 @@ ASIDE = (
     Source("micro_galore"),
     Source("micro_embeddings"),
     Source("micro_kronecker"),
+    Source("micro_late"),
     Source("real_small_seeds", repeats="real_small"),
     Source("real_small_embeddings"),
     Source("real_small_galore"),
