@@ -27,10 +27,11 @@ def about(found: Found, source: Source) -> str:
     for run in found["runs"]:
         if file := run.get("taken"):
             taken[file] = taken.get(file, 0) + 1
-    earlier = "".join(
-        f" {count} of them were measured by an earlier call and taken over by the hash of the run ({name})."
-        for name, count in taken.items()
-    )
+    earlier = ""
+    if taken:
+        where = ", ".join(f"{count} ({name})" for name, count in taken.items())
+        total = sum(taken.values())
+        earlier = f" {total} of them were measured by an earlier call and taken over by the hash of the run: {where}."
     return (
         f"From `benchmarks/results/{source.file}` by `{found.get('command', source.command)}`; suite {suite['name']} "
         f"{suite['version']}, written {found['created'][:10]}. Base models: {', '.join(bases)}. Domains: "
