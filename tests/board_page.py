@@ -41,11 +41,13 @@ WATCH = """(ids) => {
     }
   }, 100);
 }"""
-# gradio's own: fonts from the internet, and the progress of an upload that was over before it was asked for
-NOT_OURS = ("fonts.googleapis.com", "ERR_NAME_NOT_RESOLVED", "ERR_INTERNET_DISCONNECTED", "upload_progress")
-# after the last answer gradio's client aborts its own event stream, and logs that as an error where the server has not
-# ended the stream by then; what is in /assets/ is gradio's, ours stands in the page itself
-CLOSED_BY_GRADIO = re.compile(r"^AbortError: .*/assets/", re.DOTALL)
+# gradio's own: fonts from the internet, and the progress of an upload that was over before it was asked for. The last:
+# after an answer its client aborts its own event stream, and logs that as an error where the server has not ended the
+# stream by then; what is in /assets/ is gradio's, ours stands in the page itself
+NOT_OURS = re.compile(
+    r"fonts\.googleapis\.com|ERR_NAME_NOT_RESOLVED|ERR_INTERNET_DISCONNECTED|upload_progress|^AbortError: .*/assets/",
+    re.DOTALL,
+)
 
 
 def build_folder(folder: Path) -> Path:
@@ -274,11 +276,7 @@ class BoardPage:
 
     def own_errors(self) -> list[str]:
         """What the page reported, without what gradio itself does to offline pages and small uploads."""
-        found = [
-            error
-            for error in self.errors
-            if not any(part in error for part in NOT_OURS) and not CLOSED_BY_GRADIO.match(error)
-        ]
+        found = [error for error in self.errors if not NOT_OURS.search(error)]
         # beside the failed request, gradio's client logs its bare answer
         return found if found != ["Response"] and not all(e.startswith("Response (") for e in found) else []
 

@@ -56,11 +56,7 @@ MINUS = (
 # heading, table, what has to be known to read it
 SECTIONS = (
     ("Scores", "methods", "Sorted by S. ± is the standard deviation over seeds; Δ has its standard error over pairs."),
-    (
-        "The recommended setting minus each other",
-        "recommended",
-        MINUS,
-    ),
+    ("The recommended setting minus each other", "recommended", MINUS),
     (
         "What it must beat",
         "verdict",
@@ -169,6 +165,7 @@ def _aside(source: Source, found: Mapping[str, Any], folder: Path) -> str:
         parts += more_seeds.tables(mine, found.get(source.repeats))
     elif RECOMMENDED in mine["suite"]["methods"]:
         parts += [f"`{RECOMMENDED}` minus each other: {MINUS}", tables.recommended(mine)]
+        parts += ["By domain, S (S_D, S_G):", tables.domains(mine)]
     suite = _suite(found, source, folder)
     if suite is not None and suite.sweeps:
         parts.append(notes.rates(choose(mine, suite), mine, source.file, suite))
